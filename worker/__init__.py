@@ -1,0 +1,3 @@
+"""Dunlin: a dispatch worker for overdue accounts."""
+
+__version__ = "0.1.0"

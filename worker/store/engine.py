@@ -1,0 +1,72 @@
+"""The connection to PostgreSQL, and what to say when there is none."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+CONNECT_TIMEOUT_S = 5
+LOCK_TIMEOUT_MS = 10_000
+STATEMENT_TIMEOUT_MS = 15 * 60_000
+
+
+class DatabaseDown(Exception):
+    """PostgreSQL does not answer, or refuses us; the text is one line and holds no password."""
+
+
+def make_engine(url: str, role: str, *, pool_size: int = 3) -> Engine:
+    """An engine for one process. `role` names the process in events and in pg_stat_activity."""
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=5,
+        pool_pre_ping=True,
+        hide_parameters=True,  # parameters hold phone numbers and texts
+        json_serializer=lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":")),
+        connect_args={
+            "application_name": f"dunlin-{role}@{socket.gethostname()}:{os.getpid()}"[:63],
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}",
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+        },
+    )
+
+
+@contextmanager
+def autocommit(engine: Engine) -> Iterator[Connection]:
+    """A connection on which each statement is its own transaction: one round trip instead of three."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        yield connection
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turns a lost or refused connection into one line.
+
+    Raises:
+        DatabaseDown: PostgreSQL does not answer or refuses us.
+    """
+    try:
+        yield
+    except OperationalError as error:
+        raise DatabaseDown(_first_line(error)) from None
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise DatabaseDown(_first_line(error)) from None
+        raise
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+
+
+def scalar(connection: Connection, sql: str, **parameters: Any) -> Any:
+    """The single value of a small question."""
+    return connection.execute(text(sql), parameters).scalar_one()

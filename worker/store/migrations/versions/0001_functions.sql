@@ -1,0 +1,76 @@
+-- Dunlin's time. It can be moved only while every portfolio is in sandbox: nobody real is ever contacted at a
+-- made-up hour. Leases do not use it.
+CREATE FUNCTION dunlin_now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT clock_timestamp() + CASE
+        WHEN EXISTS (SELECT FROM portfolios WHERE mode <> 'sandbox') THEN interval '0'
+        ELSE (SELECT offset_by FROM clock_offset)
+    END
+$$;
+
+-- Makes the month partitions from the month of `first` on, where they are missing. Returns how many it made.
+CREATE FUNCTION dunlin_make_months(first date, months integer) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    parent text;
+    month date;
+    made integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('dunlin_make_months'));
+    FOREACH parent IN ARRAY ARRAY['messages', 'message_accounts', 'message_contents', 'attempts', 'receipts',
+                                  'message_events'] LOOP
+        FOR i IN 0 .. months - 1 LOOP
+            month := (date_trunc('month', first) + make_interval(months => i))::date;
+            IF to_regclass(format('%I', parent || to_char(month, '_YYYY_MM'))) IS NULL THEN
+                EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
+                               parent || to_char(month, '_YYYY_MM'), parent, month,
+                               (month + interval '1 month')::date);
+                made := made + 1;
+            END IF;
+        END LOOP;
+    END LOOP;
+    RETURN made;
+END
+$$;
+
+-- Every change of a message's state is checked against the table of moves and leaves an event, whoever makes it.
+CREATE FUNCTION dunlin_message_moved() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    bad record;
+BEGIN
+    SELECT o.state AS from_state, n.state AS to_state, n.id INTO bad
+    FROM new_rows n JOIN old_rows o ON o.id = n.id AND o.business_on = n.business_on
+    LEFT JOIN message_moves m ON m.from_state = o.state AND m.to_state = n.state
+    WHERE n.state <> o.state AND m.from_state IS NULL LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'message %: no move from % to %', bad.id, bad.from_state, bad.to_state
+            USING ERRCODE = 'check_violation';
+    END IF;
+    INSERT INTO message_events (business_on, message_id, attempt_id, at, kind, from_state, to_state, reason, actor)
+    SELECT n.business_on, n.id, n.attempt_id, dunlin_now(), 'state', o.state, n.state, n.reason,
+           current_setting('application_name')
+    FROM new_rows n JOIN old_rows o ON o.id = n.id AND o.business_on = n.business_on
+    WHERE n.state <> o.state;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER message_moved AFTER UPDATE ON messages REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION dunlin_message_moved();
+
+-- What happened stays as it was written.
+CREATE FUNCTION dunlin_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+CREATE TRIGGER message_events_append_only BEFORE UPDATE OR DELETE ON message_events
+    FOR EACH ROW EXECUTE FUNCTION dunlin_append_only();
+CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON audit
+    FOR EACH ROW EXECUTE FUNCTION dunlin_append_only();
+
+-- The net under the months that upkeep makes ahead; a row in it is an alarm.
+CREATE TABLE messages_default PARTITION OF messages DEFAULT;
+CREATE TABLE message_accounts_default PARTITION OF message_accounts DEFAULT;
+CREATE TABLE message_contents_default PARTITION OF message_contents DEFAULT;
+CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
+CREATE TABLE receipts_default PARTITION OF receipts DEFAULT;
+CREATE TABLE message_events_default PARTITION OF message_events DEFAULT;
+SELECT dunlin_make_months(current_date - 31, 5);

@@ -13,7 +13,6 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "DUNLIN_"
-PROVIDERS = ("twilio", "smtp", "inbox")
 
 
 class SettingsInvalid(ValueError):

@@ -1,18 +1,14 @@
 """SMS through Twilio's Messages API: the SDK's asynchronous client over one pooled aiohttp session."""
 
-import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 from hashlib import sha256
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
-import aiohttp
 from twilio.base.exceptions import TwilioException
-from twilio.http import AsyncHttpClient
-from twilio.http.response import Response
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
@@ -31,10 +27,10 @@ from worker.channels.base import (
     Transient,
     WebhookRequest,
 )
-from worker.channels.twilio_codes import SUPPRESSES, refusal, status
+from worker.channels.twilio_codes import SUPPRESSES, status
+from worker.channels.twilio_http import API, TwilioHttp, seconds
 from worker.domain.message import InFlight, MessageRef, OutgoingMessage
 
-API: Final = "https://api.twilio.com"
 MAX_VALIDITY_S: Final = 36_000
 """Longest ValidityPeriod the Messages API takes; also its default."""
 MIN_VALIDITY_S: Final = 60
@@ -52,68 +48,8 @@ _UNREADABLE = (TwilioException, ValueError, TypeError, AttributeError, LookupErr
 """What the SDK raises over a 2xx that is not the JSON it expects."""
 
 
-class _Http(AsyncHttpClient):  # type: ignore[misc]  # the SDK ships no type information
-    """The SDK's transport: one session for the process, one request per call, explicit timeouts, no logging.
-
-    The SDK's own logs addresses, and its option max_retries posts a message again after a 503.
-    """
-
-    def __init__(self, options: Mapping[str, str], concurrency: int) -> None:
-        super().__init__(logger=logging.getLogger(__name__), is_async=True)
-        self._options = options
-        self._concurrency = concurrency
-        self._base_url = options.get("base_url", "").rstrip("/") or API
-        self._session: aiohttp.ClientSession | None = None
-
-    async def request(  # the SDK's signature; its timeout and allow_redirects are not used
-        self,
-        method: str,
-        uri: str,
-        params: Mapping[str, Any] | None = None,
-        data: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        auth: tuple[str, str] | None = None,
-        **_unused: object,
-    ) -> Response:
-        url = self._base_url + uri.removeprefix(API)
-        basic = aiohttp.BasicAuth(*auth) if auth else None
-        session = self._session or self._open()
-        try:
-            # aiohttp repeats a request on a stale connection by itself, but only an idempotent one: never a POST.
-            async with session.request(
-                method, url, params=params, data=data, headers=headers, auth=basic, allow_redirects=False
-            ) as response:
-                text = (await response.read()).decode("utf-8", "replace")
-        except aiohttp.InvalidURL as error:
-            raise Misconfigured("base_url is not a URL") from error
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Transient(f"not connected: {error}") from error
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise OutcomeUnknown(f"no answer: {type(error).__name__}") from error
-        if not 200 <= response.status < 300:
-            raise refusal(response.status, text, response.headers.get("Retry-After"))
-        return Response(response.status, text, response.headers)
-
-    def _open(self) -> aiohttp.ClientSession:
-        """Needs the running loop, so not before the first request."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._concurrency),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(
-                total=_seconds(self._options, "timeout_s", 10.0),
-                connect=_seconds(self._options, "connect_timeout_s", 3.0),
-            ),
-        )
-        return self._session
-
-    async def close(self) -> None:
-        if self._session:
-            await self._session.close()
-            self._session = None
-
-
 class TwilioSms:
-    """SMS by Twilio. Its POST has no idempotency key, so what may have arrived is asked for, never sent again."""
+    """SMS by Twilio. A POST has no idempotency key: what may have arrived is asked for, never sent again."""
 
     channel: ClassVar[str] = "sms"
     provider: ClassVar[str] = "twilio"
@@ -125,7 +61,7 @@ class TwilioSms:
         self._config = config
         options = config.options
         self._account_sid = options.get("account_sid", "")
-        self._http = _Http(options, self.capabilities.concurrency)
+        self._http = TwilioHttp(options, self.capabilities.concurrency)
         client = Client(
             options.get("api_key_sid") or self._account_sid,
             options.get("api_key_secret") or options.get("auth_token"),
@@ -153,13 +89,14 @@ class TwilioSms:
             wrong.append("account_sid does not begin with AC")
         if bool(options.get("api_key_sid")) != bool(options.get("api_key_secret")):
             wrong.append("api_key_sid and api_key_secret belong together")
-        for name, url in (("base_url", options.get("base_url") or API), ("public_url", self._config.public_url)):
+        urls = {"base_url": options.get("base_url") or API, "public_url": self._config.public_url}
+        for name, url in urls.items():
             if not url.startswith(("https://", "http://")):
                 wrong.append(f"{name} is no http or https URL")
         if wrong:
             raise Misconfigured("sms.twilio: " + "; ".join(wrong))
         for name in ("timeout_s", "connect_timeout_s"):
-            _seconds(options, name, 1.0)
+            seconds(options, name, 1.0)
 
     def build(self, message: OutgoingMessage) -> dict[str, Any]:
         """The arguments of the SDK's create.
@@ -203,8 +140,8 @@ class TwilioSms:
     async def find(self, attempt: InFlight) -> Found | None:
         """Looks for the attempt's text among what Twilio holds for the number.
 
-        No date filter: Twilio's is of the day sent, which a queued message does not have yet. Pages are read until
-        one holds nothing younger than the attempt.
+        No date filter: Twilio filters by the day sent, which a queued message does not have yet. Pages come
+        newest first and are read until one holds nothing younger than the attempt.
 
         Raises:
             Transient: the listing could not be read, which says nothing about the message.
@@ -213,7 +150,7 @@ class TwilioSms:
         try:
             page = await self._messages.page_async(to=attempt.address, page_size=PAGE_SIZE)
             for _ in range(MAX_PAGES):
-                recent = [listed for listed in page if listed.date_created and listed.date_created >= since]
+                recent = [each for each in page if not each.date_created or each.date_created >= since]
                 for listed in recent:
                     if _is(listed, attempt):
                         return Found(listed.sid, status(listed.status), str(listed.error_code or ""))
@@ -266,13 +203,3 @@ def _ref(url: str) -> MessageRef | None:
         return MessageRef(date.fromisoformat(query["b"]), UUID(query["m"]), UUID(query["a"]))
     except (KeyError, ValueError):
         return None
-
-
-def _seconds(options: Mapping[str, str], name: str, default: float) -> float:
-    try:
-        value = float(options.get(name) or default)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 3600:
-        raise Misconfigured(f"{name} is no number of seconds between 0 and 3600")
-    return value

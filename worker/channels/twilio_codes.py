@@ -142,8 +142,8 @@ SUPPRESSES: Final[Mapping[str, str]] = {
     "30500": "",  # Twilio's internal error
     "63024": "invalid_recipient",
 }
-"""Codes of status callbacks and of listings: the reason not to write to the address again, or empty. A code that
-is not here suppresses nothing."""
+"""Codes of status callbacks: the reason not to write to the address again, or empty. A code that is not here
+suppresses nothing."""
 
 STATUSES: Final[Mapping[str, ReceiptStatus]] = {
     "accepted": ReceiptStatus.ACCEPTED,

@@ -1,7 +1,7 @@
 """Hygiene of values that come from borrower data: they are shown as they are, but they may not steer.
 
-A name can carry line feeds (a second header, a second paragraph in our voice), direction marks (an amount read
-backwards), or zero-width marks (text the eye does not see).
+A name can carry line feeds (a second header, a second paragraph in our voice), direction marks (an amount
+read backwards), or zero-width marks (text the eye does not see).
 """
 
 NAME_MAX_CHARS = 80
@@ -18,8 +18,8 @@ def clean(value: str) -> str:
 
 
 def _visible(character: str) -> str:
-    # Not printable and yet white space: line ends, tabs, no-break and ideographic spaces. All else that is not
-    # printable (control, format, surrogate, unassigned) leaves no trace.
+    # Not printable and yet white space: line ends, tabs, no-break and ideographic spaces. All else that is
+    # not printable (control, format, surrogate, unassigned) leaves no trace.
     if character.isprintable():
         return character
     return " " if character.isspace() else ""

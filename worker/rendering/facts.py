@@ -58,7 +58,7 @@ def popup_extra(facts: MessageFacts) -> dict[str, str]:
 def _creditor_words(creditor: Creditor, language: str) -> dict[str, str]:
     return {
         "creditor_name": _one_line(creditor.name),
-        "sms_signature": _one_line(creditor.sms_signature),
+        "sms_signature": _one_line(creditor.sms_signature).strip("【】"),
         "creditor_hotline": _one_line(creditor.hotline),
         "creditor_email": _one_line(creditor.email),
         "creditor_address": _one_line(creditor.postal_address),
@@ -103,8 +103,9 @@ def rates_shown(daily_late_rate: Decimal, locale: str) -> tuple[str, str]:
 
 def _references(accounts: tuple[AccountFacts, ...], language: str) -> str:
     shown = [_reference(account) for account in accounts[:REFERENCES_SHOWN]]
-    more = " …" if len(accounts) > REFERENCES_SHOWN else ""
-    return _LIST_COMMA.get(language, ", ").join(shown) + more
+    if len(accounts) > REFERENCES_SHOWN:
+        shown.append("...")  # three dots, not one sign: it would double the price of an English SMS
+    return _LIST_COMMA.get(language, ", ").join(shown)
 
 
 def _reference(account: AccountFacts) -> str:
@@ -122,10 +123,10 @@ def _account(account: AccountFacts, currency: str, locale: str) -> dict[str, str
 
 
 def _without_brackets(values: Context) -> Context:
-    # References of single accounts are in `accounts` too, but an SMS names them through account_reference.
-    return {
-        key: unbracketed(value) if isinstance(value, str) else [
-            {name: unbracketed(text) for name, text in row.items()} for row in value
-        ]
-        for key, value in values.items()
-    }
+    clear: Context = {}
+    for key, value in values.items():
+        if isinstance(value, str):
+            clear[key] = unbracketed(value)
+        else:
+            clear[key] = [{name: unbracketed(text) for name, text in row.items()} for row in value]
+    return clear

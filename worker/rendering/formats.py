@@ -12,7 +12,13 @@ from functools import lru_cache
 
 from babel import Locale
 from babel.dates import format_date, format_timedelta
-from babel.numbers import format_currency, format_percent, get_currency_precision, get_decimal_symbol, get_group_symbol
+from babel.numbers import (
+    format_currency,
+    format_percent,
+    get_currency_precision,
+    get_decimal_symbol,
+    get_group_symbol,
+)
 
 _PROBES = (Decimal(0), Decimal("7.5"), Decimal("1234.5678"), Decimal("9876543.219"))
 _NO_LARGER_UNIT = 10**9  # never "2 months" for 61 days

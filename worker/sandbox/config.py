@@ -53,8 +53,8 @@ class SandboxConfig:
             loopback = False
         if not loopback:
             raise HostRefused(
-                f"host {self.host!r} is not a loopback address: whoever reaches the sandbox can read and forge "
-                "messages; allow any host only inside a closed network"
+                f"host {self.host!r} is not a loopback address: whoever reaches the sandbox can read and "
+                "forge messages; allow any host only inside a closed network"
             )
 
 

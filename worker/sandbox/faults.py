@@ -1,4 +1,4 @@
-"""What can be made to go wrong, for whom, how often. The same seed hits the same recipients at any concurrency."""
+"""What can be made to go wrong, for whom, how often. The same seed hits the same recipients every time."""
 
 import random
 from collections import Counter
@@ -77,7 +77,7 @@ _PARAMS: Mapping[Kind, Mapping[str, tuple[type, Any]]] = {
     Kind.RCPT_REJECT: {"code": (int, 550), "text": (str, "5.1.1 No such mailbox")},
     Kind.DATA_REJECT: {"code": (int, 554), "text": (str, "5.7.1 Message refused")},
 }
-"""What each kind may be told, with type and default. Durations `s` are seconds; codes are the provider's own."""
+"""What each kind may be told, with type and default. `s` is seconds; codes are the provider's own."""
 
 RECEIPT_KINDS = frozenset(
     {Kind.LATE, Kind.DOUBLE, Kind.REORDER, Kind.NEVER, Kind.UNDELIVERED, Kind.CONTRADICT}
@@ -164,10 +164,10 @@ class FaultBook:
             return False
         if fault.rate >= 1:
             return True
-        # Drawn per recipient and its n-th meeting, not per request in order of arrival: concurrency may not decide.
+        # Drawn per recipient and its n-th meeting, not in order of arrival: concurrency may not decide.
         self._seen[fault.id, to] += 1
-        lot = random.Random(f"{self._seed}:{fault.id}:{to}:{self._seen[fault.id, to]}")  # noqa: S311 - no secret
-        return lot.random() < fault.rate
+        key = f"{self._seed}:{fault.id}:{to}:{self._seen[fault.id, to]}"
+        return random.Random(key).random() < fault.rate  # noqa: S311 - repeatable on purpose
 
 
 def _parse(fault_id: int, spec: Mapping[str, Any]) -> Fault:
@@ -176,22 +176,31 @@ def _parse(fault_id: int, spec: Mapping[str, Any]) -> Fault:
         kind = Kind(spec.get("kind", ""))
     except ValueError:
         raise BadFault(f"kind: {spec.get('kind')!r} is none of {', '.join(Kind)}") from None
-    match = spec.get("match") or {}
-    _only(match, {"to", "channel", "on"}, "match")
     rate, times = spec.get("rate", 1.0), spec.get("times")
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
         raise BadFault(f"rate: {rate!r} is no number from 0 to 1")
     if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
         raise BadFault(f"times: {times!r} is neither null nor a number from 1")
-    to, channel, on = (match.get(name) or "" for name in ("to", "channel", "on"))
+    to, channel, on = _match(kind, spec.get("match") or {})
+    return Fault(fault_id, kind, to, channel, on, float(rate), times, _params(kind, spec.get("params") or {}))
+
+
+def _match(kind: Kind, given: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Refuses what could never match, too: a fault that cannot strike makes a test that cannot fail."""
+    _only(given, {"to", "channel", "on"}, "match")
+    to, channel, on = (given.get(name) or "" for name in ("to", "channel", "on"))
     on = on or "create"
-    if channel and channel not in CHANNELS:
+    if channel not in ("", *CHANNELS):
         raise BadFault(f"match.channel: {channel!r} is none of {', '.join(CHANNELS)}")
     if on not in OPERATIONS:
         raise BadFault(f"match.on: {on!r} is none of {', '.join(OPERATIONS)}")
+    if channel and kind not in (_MAIL_KINDS if channel == "email" else HTTP_KINDS | RECEIPT_KINDS):
+        raise BadFault(f"match.channel: {kind} never strikes {channel}")
+    if on != "create" and kind not in HTTP_KINDS - {Kind.HOLD}:
+        raise BadFault(f"match.on: {kind} never strikes {on}")
     if to and kind in _BLIND_KINDS:
         raise BadFault(f"match.to: {kind} strikes before the recipient is known")
-    return Fault(fault_id, kind, to, channel, on, float(rate), times, _params(kind, spec.get("params") or {}))
+    return to, channel, on
 
 
 def _params(kind: Kind, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,4 +220,6 @@ def _only(given: Mapping[str, Any], known: set[str], where: str) -> None:
     if not isinstance(given, Mapping):
         raise BadFault(f"{where}: {given!r} is no JSON object")
     if unknown := sorted(set(given) - known):
-        raise BadFault(f"{where}: {', '.join(unknown)} unknown; known are {', '.join(sorted(known)) or 'none'}")
+        raise BadFault(
+            f"{where}: {', '.join(unknown)} unknown; known are {', '.join(sorted(known)) or 'none'}"
+        )

@@ -1,7 +1,6 @@
 """Everything the sandbox received, in memory and, line by line, in a file; counted per message id of ours."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ class Mail:
     raw: bytes
     message_id_header: str
     message_id: str
-    """The uuid in front of the dot of `<MESSAGE_UUID.BUSINESS_ON@domain>`, else the whole header, else a hash."""
+    """The uuid of `<MESSAGE_UUID.BUSINESS_ON@domain>`, else the whole header, else the mail's hash."""
 
     def as_record(self) -> dict[str, Any]:
         """What the control API and the journal show. `raw` keeps odd bytes as surrogates."""
@@ -78,7 +77,8 @@ class Journal:
     def __init__(self, path: Path | None) -> None:
         self._file: TextIO | None = None
         if path is not None:
-            self._file = open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "w", encoding="utf-8")
+            path.touch(mode=0o600)
+            self._file = path.open("a", encoding="utf-8")
         self._accepted: list[Sms | Mail] = []
         self._refused: list[Refusal] = []
         self._per_message: Counter[str] = Counter()
@@ -114,7 +114,12 @@ class Journal:
         sms.receipts.append({"status": status, "answer": answer})
         if self._file is not None:
             at = datetime.now(UTC).isoformat()
-            fields = {"message_id": sms.message_id, "provider_id": sms.sid, "status": status, "answer": answer}
+            fields = {
+                "message_id": sms.message_id,
+                "provider_id": sms.sid,
+                "status": status,
+                "answer": answer,
+            }
             self._write("receipt", {"sent_at": at, **fields})
 
     def messages(

@@ -1,6 +1,7 @@
-"""An accepted SMS on its way: accepted → queued → sent → delivered, with a receipt for each step but the first."""
+"""An accepted SMS on its way: accepted → queued → sent → delivered, and a receipt for each but the first."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -22,13 +23,16 @@ class Lifecycle:
         self._journal = journal
         self._loop = asyncio.get_running_loop()
         self._first_seq = 0
+        # All wait equally long, so the first in is the first due: one timer does for all of them.
+        self._steps: deque[tuple[float, Sms, Callable[[Sms], None]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, sms: Sms) -> None:
         """Starts a message that was just accepted."""
         if sms.held:
-            self._later(sms.validity_s, sms, self._expire)
+            self._at(sms.validity_s, sms, self._expire)
         elif sms.send_at is not None:
-            self._later((sms.send_at - sms.created_at).total_seconds(), sms, self._due)
+            self._at((sms.send_at - sms.created_at).total_seconds(), sms, self._due)
         else:
             self._advance(sms)
 
@@ -44,6 +48,7 @@ class Lifecycle:
         """Takes back a scheduled message; False if it is past that."""
         if sms.status != "scheduled":
             return False
+        sms.held = False
         self._set(sms, "canceled")
         return True
 
@@ -52,7 +57,25 @@ class Lifecycle:
         self._first_seq = first_seq
         self._callbacks.cancel()
 
-    def _later(self, delay_s: float, sms: Sms, step: Callable[[Sms], None]) -> None:
+    def _next(self, sms: Sms, step: Callable[[Sms], None]) -> None:
+        """Takes the step after the usual time."""
+        self._steps.append((self._loop.time() + self._config.progress_s, sms, step))
+        if self._timer is None:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        self._timer = self._loop.call_at(self._steps[0][0], self._take_steps) if self._steps else None
+
+    def _take_steps(self) -> None:
+        now = self._loop.time()
+        try:
+            while self._steps and self._steps[0][0] <= now:
+                _, sms, step = self._steps.popleft()
+                self._run(sms, step)
+        finally:
+            self._set_timer()
+
+    def _at(self, delay_s: float, sms: Sms, step: Callable[[Sms], None]) -> None:
         self._loop.call_later(delay_s, self._run, sms, step)
 
     def _run(self, sms: Sms, step: Callable[[Sms], None]) -> None:
@@ -66,17 +89,17 @@ class Lifecycle:
 
     def _advance(self, sms: Sms) -> None:
         step = self._queue if sms.status == "accepted" else self._send
-        self._later(self._config.progress_s, sms, step)
+        self._next(sms, step)
 
     def _queue(self, sms: Sms) -> None:
         sms.sender = sms.sender or self._config.pool_number
         self._set(sms, "queued")
-        self._later(self._config.progress_s, sms, self._send)
+        self._next(sms, self._send)
 
     def _send(self, sms: Sms) -> None:
         sms.sent_at = datetime.now(UTC)
         self._set(sms, "sent")
-        self._later(self._config.progress_s, sms, self._finish)
+        self._next(sms, self._finish)
 
     def _finish(self, sms: Sms) -> None:
         match sms.receipt_fault:
@@ -84,7 +107,7 @@ class Lifecycle:
                 self._set(sms, "undelivered", params["code"])
             case Fault(kind=Kind.CONTRADICT):
                 self._set(sms, "delivered")
-                self._later(self._config.progress_s, sms, self._contradict)
+                self._next(sms, self._contradict)
             case _:
                 self._set(sms, "delivered")
 
@@ -112,7 +135,9 @@ class Lifecycle:
 
         async def post_with_sent_after() -> None:
             await self._post(sms, receipt)
-            await self._post(sms, {**receipt, "MessageStatus": "sent", "SmsStatus": "sent"})
+            sent = {**receipt, "MessageStatus": "sent", "SmsStatus": "sent"}
+            del sent["RawDlrDoneDate"]
+            await self._post(sms, sent)
 
         match sms.receipt_fault:
             case Fault(kind=Kind.NEVER):

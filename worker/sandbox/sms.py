@@ -13,7 +13,9 @@ from typing import Any
 from worker.sandbox.faults import Fault
 from worker.sandbox.twilio_errors import failure_text
 
-_GSM = re.compile(r"[@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,\-./0-9:;<=>?¡A-ZÄÖÑÜ§¿a-zäöñüà^{}\\\[~\]|€]*")
+_GSM = re.compile(
+    r"[@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,\-./0-9:;<=>?¡A-ZÄÖÑÜ§¿a-zäöñüà^{}\\\[~\]|€]*"
+)
 _GSM_DOUBLE = re.compile(r"[\^{}\\\[~\]|€]")
 
 

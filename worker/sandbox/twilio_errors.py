@@ -39,8 +39,11 @@ _CODES: Mapping[int, tuple[int, str]] = {
     35118: (400, "Scheduling needs a Messaging Service"),
     35126: (400, "'ScheduleType' must be fixed"),
 }
-"""Code → HTTP status and text. Which of 35114, 35115 and 35117 meets which bad SendAt, Twilio's pages leave open:
-each names the whole window. The status of 30409 is a guess."""
+"""Code → HTTP status and text.
+
+Which of 35114, 35115 and 35117 meets which bad SendAt, Twilio's pages leave open: each names the whole
+window. The status of 30409 is a guess.
+"""
 
 MAGIC_RECIPIENTS: Mapping[str, int] = {
     "+15005550001": 21211,

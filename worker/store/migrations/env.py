@@ -2,7 +2,9 @@
 
 from alembic import context
 
+from worker.store.models import Base
+
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, transactional_ddl=True)
+context.configure(connection=connection, target_metadata=Base.metadata, transactional_ddl=True)
 with context.begin_transaction():
     context.run_migrations()

@@ -74,3 +74,31 @@ CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
 CREATE TABLE receipts_default PARTITION OF receipts DEFAULT;
 CREATE TABLE message_events_default PARTITION OF message_events DEFAULT;
 SELECT dunlin_make_months(current_date - 31, 5);
+
+-- The types of the active holds that stop a message: those on the borrower, or else, if every account of the
+-- message that still owes has one of its own, those.
+CREATE FUNCTION dunlin_message_holds(message_on date, message uuid, borrower bigint, at timestamptz)
+RETURNS text[] LANGUAGE sql STABLE AS $$
+    WITH active AS (
+        SELECT h.account_id, h.type FROM holds h
+        WHERE h.borrower_id = borrower AND h.lifted_at IS NULL AND h.starts_at <= at
+          AND (h.ends_at IS NULL OR h.ends_at > at)
+    ), owing AS (
+        SELECT a.id FROM message_accounts x JOIN accounts a ON a.id = x.account_id
+        WHERE x.business_on = message_on AND x.message_id = message AND a.amount_due > 0 AND a.closed_on IS NULL
+    )
+    SELECT array_agg(DISTINCT type ORDER BY type) FROM active
+    WHERE account_id IS NULL OR (account_id IN (SELECT id FROM owing) AND NOT EXISTS (
+        SELECT FROM owing o WHERE NOT EXISTS (SELECT FROM active x WHERE x.account_id = o.id)))
+$$;
+
+-- What a provider's subscriber wrote to us. Kept for ever by the provider's id: a START that is replayed later
+-- must not lift anything.
+CREATE TABLE inbound_messages (
+    provider text NOT NULL,
+    provider_id text NOT NULL,
+    address text NOT NULL,
+    word text NOT NULL,
+    received_at timestamptz NOT NULL,
+    PRIMARY KEY (provider, provider_id)
+);

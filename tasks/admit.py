@@ -1,0 +1,21 @@
+"""admit: which planned messages may go, and when?"""
+
+from dataclasses import asdict
+from typing import Any
+
+from tasks.process import runtime
+from worker.app import app
+from worker.domain.states import State
+from worker.pipeline.admit import admit_due
+from worker.pump import wake
+from worker.wiring import channels
+
+
+@app.task(name="tasks.admit")
+def admit() -> dict[str, Any]:
+    """Decides planned messages."""
+    summary = admit_due(runtime())
+    if summary.by_state.get(State.SCHEDULED):
+        for channel in channels():
+            wake(app, "tasks.send", channel, channel=channel)
+    return asdict(summary)

@@ -1,0 +1,11 @@
+"""The runtime of this worker process, made when its first task arrives, after the process was spawned."""
+
+from functools import cache
+
+from worker import wiring
+from worker.pipeline.runtime import Runtime
+
+
+@cache
+def runtime() -> Runtime:
+    return wiring.runtime("worker")

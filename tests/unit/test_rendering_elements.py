@@ -1,0 +1,101 @@
+"""Required elements as data, a lender's own words held to them, and the samples that make them visible."""
+
+from dataclasses import replace
+
+import pytest
+
+from worker.domain.message import Creditor
+from worker.rendering.catalogue import Catalogue, default_root
+from worker.rendering.check import Problem, check
+from worker.rendering.elements import ELEMENTS, REQUIREMENTS, required
+from worker.rendering.facts import context
+from worker.rendering.sample import sample_facts
+
+LOCALES = ("zh-CN", "en-US", "en-GB", "en")
+
+
+def found(creditor: Creditor, locale: str = "en-US") -> list[Problem]:
+    return check(Catalogue(default_root()), ("stern",), (locale,), channels=("sms",), creditor=creditor)
+
+
+def us(**changes: str) -> Creditor:
+    return replace(sample_facts("en-US", "stern", "sms").creditor, **changes)  # type: ignore[arg-type]  # names of str fields
+
+
+def test_a_policy_wording_that_shows_only_the_daily_rate() -> None:
+    problems = found(us(late_fee_wording="{daily_rate} a day"))
+    assert any(p.file == "en/stern/sms.txt" and "without the annual rate" in p.what for p in problems)
+
+
+def test_a_policy_whose_late_fee_has_no_rate_in_words_is_fine() -> None:
+    creditor = us(late_fee_wording="A late fee of $15 applies")
+    assert found(creditor) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "key"),
+    [
+        ("further_steps", "further_steps"),
+        ("credit_record_wording", "credit_record"),
+        ("hotline", "creditor_hotline"),
+        ("late_fee_wording", "late_fee"),
+    ],
+)
+def test_a_policy_without_words_that_a_notice_must_have(field: str, key: str) -> None:
+    problems = found(us(**{field: ""}))
+    assert any(p.file == "policy" and f"gives no words for {key}" in p.what for p in problems)
+
+
+def test_a_policy_without_a_collector_s_disclosure_is_fine() -> None:
+    assert found(us(collector_disclosure="")) == []
+
+
+def test_a_tier_of_a_lender_s_own_is_held_to_the_stern_list() -> None:
+    assert "legal_basis" not in required("en-US", "reminder", "sms")
+    assert "legal_basis" in required("en-US", "final_call", "sms")
+
+
+def test_every_requirement_names_a_known_element_and_its_source() -> None:
+    assert {rule.element for rule in REQUIREMENTS} <= ELEMENTS.keys()
+    assert all(rule.source for rule in REQUIREMENTS)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("channel", ["sms", "email"])
+@pytest.mark.parametrize("accounts", [1, 3])
+def test_no_sample_value_is_part_of_another(locale: str, channel: str, accounts: int) -> None:
+    values = context(sample_facts(locale, "stern", channel, accounts=accounts))
+    exempt = {"daily_rate", "annual_rate", "account_count"}  # no element is looked for by these alone
+    words = {k: v for k, v in values.items() if isinstance(v, str) and v and k not in exempt}
+    clashes = [(a, b) for a, va in words.items() for b, vb in words.items() if a != b and va in vb]
+    assert clashes == []
+
+
+def test_a_link_among_a_chinese_lender_s_ways_to_pay() -> None:
+    creditor = sample_facts("zh-CN", "stern", "sms").creditor
+    problems = found(replace(creditor, payment_ways=("https://pay.example.com",)), "zh-CN")
+    assert any(p.file == "zh-CN/stern/sms.txt" and "holds a link" in p.what for p in problems)
+
+
+SMS_REMINDER = {
+    "creditor_name", "amount_due", "days_overdue", "due_date", "original_amount", "late_fee", "credit_record",
+    "payment_ways", "creditor_contact", "already_paid_line",
+}  # fmt: skip
+FROM_STERN = {"further_steps", "legal_basis", "dispute_route", "debtor_name", "account_reference_truncated"}
+
+
+@pytest.mark.parametrize(
+    ("locale", "tier", "channel", "elements"),
+    [
+        ("en", "reminder", "sms", SMS_REMINDER),
+        ("en", "stern", "in_app", SMS_REMINDER | FROM_STERN),
+        ("zh-CN", "reminder", "sms", SMS_REMINDER | {"sms_signature"}),
+        ("en-US", "reminder", "sms", SMS_REMINDER | {"opt_out", "collector_disclosure"}),
+        ("en-GB", "reminder", "sms", SMS_REMINDER),
+        ("en-GB", "legal_warning", "sms", SMS_REMINDER | FROM_STERN | {"hardship_route"}),
+        ("en-GB", "reminder", "email", SMS_REMINDER | {"hardship_route"}),
+        ("zh-CN", "legal_warning", "email", SMS_REMINDER | FROM_STERN | {"reason_for_notice"}),
+    ],
+)
+def test_these_elements_are_required(locale: str, tier: str, channel: str, elements: set[str]) -> None:
+    assert required(locale, tier, channel).keys() == elements

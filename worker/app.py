@@ -1,0 +1,105 @@
+"""The Celery app: queues, routes, beat's schedule. It carries wake-ups only; PostgreSQL is the record and the
+queue.
+
+Set so that Celery and Redis cannot hurt: what a lost, doubled or late task does to the work is nothing.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from celery import Celery
+from celery.schedules import crontab
+from celery.signals import setup_logging
+from kombu import Queue
+
+from worker import logs, settings
+from worker.domain.message import CHANNELS
+from worker.pump import CONTROL, EXPIRES_S, Pump
+
+VISIBILITY_TIMEOUT_S = 3600
+TIME_LIMIT_S = 180
+SOFT_TIME_LIMIT_S = 120
+
+
+def _route(name: str, _args: Any, kwargs: Any, *_: Any, **__: Any) -> dict[str, str]:
+    """A send goes to its channel's queue, everything else to control."""
+    return {"queue": kwargs["channel"] if name == "tasks.send" else CONTROL}
+
+
+def _schedule(pump_s: float) -> dict[str, dict[str, Any]]:
+    every = timedelta(seconds=pump_s)
+    entries: dict[str, dict[str, Any]] = {
+        "plan": {"task": "tasks.plan", "schedule": crontab()},
+        "admit": {"task": "tasks.admit", "schedule": every},
+        "settle": {"task": "tasks.settle", "schedule": every},
+        "upkeep": {"task": "tasks.upkeep", "schedule": crontab(minute="17")},
+    }
+    for channel in ("sms", "email", "in_app"):
+        entries[f"send-{channel}"] = {"task": "tasks.send", "kwargs": {"channel": channel}, "schedule": every}
+    for entry in entries.values():
+        entry["options"] = {"expires": EXPIRES_S}
+    return entries
+
+
+def make_app() -> Celery:
+    """The app of this process, from its settings."""
+    config = settings.current()
+    celery = Celery("dunlin", broker=config.redis_url.get_secret_value(), set_as_current=True)
+    celery.conf.update(
+        include=["tasks.plan", "tasks.admit", "tasks.send", "tasks.settle", "tasks.upkeep", "tasks.byhand"],
+        task_queues=[Queue(CONTROL), *(Queue(channel) for channel in CHANNELS)],
+        task_default_queue=CONTROL,
+        task_create_missing_queues=False,
+        task_routes=(_route,),
+        beat_schedule=_schedule(config.pump_s),
+        task_serializer="json",
+        accept_content=["json"],
+        result_accept_content=["json"],
+        result_backend=None,
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=False,
+        task_time_limit=TIME_LIMIT_S,
+        task_soft_time_limit=SOFT_TIME_LIMIT_S,
+        task_publish_retry=True,
+        task_publish_retry_policy={
+            "max_retries": 2,
+            "interval_start": 0,
+            "interval_step": 0.2,
+            "interval_max": 0.5,
+        },
+        worker_prefetch_multiplier=1,
+        worker_concurrency=config.concurrency,
+        worker_pool_start_method="spawn",
+        worker_max_memory_per_child=600_000,
+        worker_soft_shutdown_timeout=30,
+        worker_send_task_events=True,
+        task_send_sent_event=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            "socket_timeout": 10,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "global_keyprefix": "dunlin:",
+        },
+        enable_utc=True,
+        timezone="UTC",
+    )
+    celery.steps["consumer"].add(Pump)
+    return celery
+
+
+@setup_logging.connect
+def _logging(**_: Any) -> None:
+    config = settings.current()
+    logs.configure(config.log_format, config.log_level)
+
+
+app = make_app()

@@ -1,0 +1,115 @@
+"""admit: one verdict per planned message, a shard of borrowers at a time."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Connection, RowMapping
+
+from worker.domain.admission import (
+    Allow,
+    AwaitApproval,
+    Candidate,
+    DecideLater,
+    Expire,
+    Suppress,
+    Verdict,
+    decide,
+)
+from worker.domain.states import State
+from worker.pipeline.policies import LoadedPolicy, Policies
+from worker.pipeline.runtime import Runtime
+from worker.store import admit as store
+from worker.store import plan as plan_store
+from worker.store.admit import Decision
+
+BATCH = 500
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class AdmitSummary:
+    """Messages decided, by the state they went to."""
+
+    decided: int
+    by_state: dict[str, int]
+
+
+def admit_due(runtime: Runtime) -> AdmitSummary:
+    """Decides planned messages until none is left or time is up."""
+    go_on, counts = runtime.box(), Counter[str]()
+    with runtime.engine.connect() as connection:
+        shards = store.shards_waiting(connection)
+    # Workers start at different ends, so that they do not queue up for the same locks.
+    runtime.random.shuffle(shards)
+    for shard in shards:
+        while go_on():
+            with runtime.engine.begin() as connection:
+                decided = admit_batch(connection, runtime.policies, shard)
+            counts += decided
+            if sum(decided.values()) < BATCH:
+                break
+    if counts:
+        log.info("admit.done", **counts)
+    return AdmitSummary(sum(counts.values()), dict(counts))
+
+
+def admit_batch(connection: Connection, policies: Policies, shard: int) -> Counter[str]:
+    """One batch of one shard, in the caller's transaction; empty: nothing to do, or someone else does it."""
+    if not store.try_lock_shard(connection, shard):
+        return Counter()
+    now = plan_store.now(connection)
+    rows = store.batch(connection, shard, now, BATCH)
+    if not rows:
+        return Counter()
+    known = policies.get(connection, {row["policy_hash"] for row in rows})
+    decisions = [_decide(row, known[row["policy_hash"]], now) for row in _in_channel_order(rows, known)]
+    store.write(connection, decisions)
+    return Counter(decision.state for decision in decisions)
+
+
+def _in_channel_order(rows: Sequence[RowMapping], known: Mapping[str, LoadedPolicy]) -> list[RowMapping]:
+    """A borrower's messages one after the other, in the policy's channel order."""
+
+    def place(row: RowMapping) -> tuple[int, int]:
+        channels = known[row["policy_hash"]].policy.tiers[row["tier"]].channels
+        return row["borrower_id"], channels.index(row["channel"])
+
+    return sorted(rows, key=place)
+
+
+def _decide(row: RowMapping, loaded: LoadedPolicy, now: datetime) -> Decision:
+    candidate = Candidate(
+        channel=row["channel"],
+        address=row["address"],
+        mode=row["mode"],
+        allowlisted=row["address"] in loaded.policy.portfolio.allowlist,
+        suppression=row["suppression"],
+        holds=tuple(row["holds"] or ()),
+        zone=row["zone"],
+        requires_approval=row["requires_approval"],
+        approved=row["approved"],
+        expires_at=row["expires_at"],
+    )
+    verdict = decide(candidate, loaded.window, now)
+    if isinstance(verdict, DecideLater):
+        log.error("admit.check_broke", message=str(row["id"]), error=verdict.error)
+    return _stored(row, verdict)
+
+
+def _stored(row: RowMapping, verdict: Verdict) -> Decision:
+    business_on, message_id = row["business_on"], row["id"]
+    match verdict:
+        case Allow(send_at, send_before, rule):
+            return Decision(business_on, message_id, State.SCHEDULED, rule, send_at, send_before)
+        case Suppress(rules):
+            return Decision(business_on, message_id, State.SUPPRESSED, ", ".join(rules))
+        case AwaitApproval():
+            return Decision(business_on, message_id, State.AWAITING_APPROVAL, "requires_approval")
+        case Expire(rule):
+            return Decision(business_on, message_id, State.EXPIRED, rule)
+        case DecideLater(at, rule):
+            return Decision(business_on, message_id, State.PLANNED, rule, decide_at=at)

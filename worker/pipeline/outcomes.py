@@ -1,0 +1,83 @@
+"""What each result of a send means for its message: all of them on one screen."""
+
+from random import Random
+
+from sqlalchemy import RowMapping
+
+from worker.channels.base import (
+    Accepted,
+    ContentRejected,
+    InvalidRecipient,
+    Misconfigured,
+    NotAccepted,
+    OutcomeUnknown,
+    Permanent,
+    RecipientOptedOut,
+    Throttled,
+    Transient,
+)
+from worker.domain.backoff import MAX_ATTEMPTS, delay_s
+from worker.domain.states import State
+from worker.store.outcome import Outcome
+
+
+class NotPosted(NotAccepted):
+    """We did not call the provider at all: the batch's time was over."""
+
+
+Result = Accepted | Exception
+"""What an attempt came back with; an exception that no adapter promised counts as an unknown outcome."""
+
+
+def outcome_of(  # noqa: C901  # a table: one line per result, on one screen
+    row: RowMapping, result: Result, *, started: bool, settle_s: float, random: Random
+) -> Outcome:
+    """The outcome to store. `started`: the provider may have been called."""
+    code = getattr(result, "code", "") or None
+
+    def to(
+        state: State, outcome: str, reason: str | None, *, after_s: float = 0.0, counts: int = 1
+    ) -> Outcome:
+        provider_id = result.provider_id if isinstance(result, Accepted) else None
+        ids = row["business_on"], row["id"], row["attempt_id"]
+        return Outcome(*ids, state.value, outcome, reason, code, provider_id, after_s, counts)
+
+    attempts = row["attempts"] + 1
+    match result:
+        case Accepted():
+            return to(State.SENT, "accepted", None)
+        case NotPosted():
+            return to(State.SCHEDULED, "handed_back", "handed_back", counts=0)
+        case Throttled():
+            return to(State.SCHEDULED, "throttled", "throttled", after_s=result.retry_after_s, counts=0)
+        case Misconfigured():
+            return to(State.SCHEDULED, "misconfigured", "misconfigured", counts=0)
+        case InvalidRecipient():
+            return to(State.FAILED, "permanent", "invalid_recipient")
+        case RecipientOptedOut():
+            return to(State.FAILED, "permanent", "opted_out")
+        case ContentRejected():
+            return to(State.FAILED, "permanent", "content_rejected")
+        case Permanent():
+            return to(State.FAILED, "permanent", "refused_by_provider")
+        case Transient() if attempts >= MAX_ATTEMPTS:
+            return to(State.FAILED, "transient", "attempts_exhausted")
+        case Transient():
+            return to(State.SCHEDULED, "transient", "retry", after_s=delay_s(attempts, random))
+        case OutcomeUnknown():
+            return to(State.UNCONFIRMED, "unknown", "outcome_unknown", after_s=settle_s)
+        case _ if started:
+            return to(State.UNCONFIRMED, "adapter_error", "adapter_error", after_s=settle_s)
+        case _:
+            return to(State.FAILED, "render_error", "render_error")
+
+
+def suppression_of(result: Result) -> str | None:
+    """Why the address must not be used again; None: the result says nothing of the kind."""
+    match result:
+        case RecipientOptedOut():
+            return "opted_out"
+        case InvalidRecipient():
+            return "invalid_recipient"
+        case _:
+            return None

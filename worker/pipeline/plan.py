@@ -1,0 +1,117 @@
+"""plan: which run is due, and its overdue accounts as messages in `planned`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from worker.domain.schedule import catch_up
+from worker.pipeline.book import sync_portfolios
+from worker.pipeline.policies import Policies
+from worker.pipeline.runtime import Runtime
+from worker.portfolios.load import Version
+from worker.portfolios.schema import Policy
+from worker.store import plan as store
+from worker.store.plan import Planned, Run
+
+SHARD_BORROWERS = 5000
+"""Borrowers per shard: one short transaction, and the first is being sent while the last is planned."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSummary:
+    """What a wake-up did; reads well in Flower."""
+
+    created: int = 0
+    shards: int = 0
+    planned: Planned = field(default_factory=Planned)
+
+
+def plan_due(runtime: Runtime, versions: Mapping[str, Version]) -> PlanSummary:
+    """Starts the runs that are due, then plans shards of unfinished runs until none is left or time is up."""
+    sync_portfolios(runtime.engine, versions)
+    created = sum(start_due(runtime.engine, version, "beat") for version in versions.values())
+    shards, total = plan_unfinished(runtime.engine, runtime.policies, runtime.box())
+    return PlanSummary(created, shards, total)
+
+
+def start_due(engine: Engine, version: Version, requested_by: str) -> bool:
+    """Creates the portfolio's run if its newest due date has none; older dates become `missed`."""
+    policy = version.policy
+    with engine.begin() as connection:
+        last_on = store.last_run_on(connection, policy.portfolio.id)
+        zone = ZoneInfo(policy.portfolio.timezone)
+        due_on, missed = catch_up(policy.schedule.at, zone, store.now(connection), last_on)
+        if due_on is None:
+            return False
+        if missed:
+            store.record_missed(
+                connection, portfolio=policy.portfolio.id, days=missed, requested_by=requested_by
+            )
+            log.warning("run.missed", portfolio=policy.portfolio.id, days=len(missed))
+        return create(connection, policy, due_on, requested_by) is not None
+
+
+def create(connection: Connection, policy: Policy, business_on: date, requested_by: str) -> Run | None:
+    """The run with its shards; None: there is one for that date already."""
+    run = store.create_run(
+        connection,
+        portfolio=policy.portfolio.id,
+        business_on=business_on,
+        requested_by=requested_by,
+        tiers=policy.ordered_tiers(),
+        size=SHARD_BORROWERS,
+    )
+    if run is not None:
+        log.info("run.created", run=str(run.id), portfolio=policy.portfolio.id, business_on=str(business_on))
+    return run
+
+
+def plan_unfinished(engine: Engine, policies: Policies, go_on: Callable[[], bool]) -> tuple[int, Planned]:
+    """Plans shards, one transaction each: may die anywhere and is resumed. Returns shards and their sums."""
+    shards, total = 0, Planned()
+    with engine.connect() as connection:
+        unfinished = store.runs_in_state(connection, "planning")
+        open_runs = store.runs_in_state(connection, "open")
+    for run in unfinished:
+        while go_on():
+            planned = plan_next_shard(engine, policies, run)
+            if planned is None:
+                break
+            shards, total = shards + 1, total + planned
+    for run in open_runs:
+        total += _replan(engine, policies, run)
+    return shards, total
+
+
+def plan_next_shard(engine: Engine, policies: Policies, run: Run) -> Planned | None:
+    """One shard of this run; None: none is free. Opens the run after its last."""
+    with engine.begin() as connection:
+        loaded = policies.one(connection, run.policy_hash)
+        shard = store.take_shard(connection, run)
+        if shard is not None:
+            planned = store.plan_shard(connection, run, shard, loaded.tiers)
+        opened = store.open_run(connection, run)
+    if opened:
+        log.info("run.opened", run=str(run.id))
+    if shard is None:
+        return None
+    log.info("shard.planned", run=str(run.id), shard=shard["shard_no"], messages=planned.messages)
+    return planned
+
+
+def _replan(engine: Engine, policies: Policies, run: Run) -> Planned:
+    with engine.begin() as connection:
+        loaded = policies.one(connection, run.policy_hash)
+        return store.replan_changed(connection, run, loaded.tiers)
+
+
+def business_today(connection: Connection, policy: Policy) -> date:
+    """Today in the portfolio's timezone."""
+    now: datetime = store.now(connection)
+    return now.astimezone(ZoneInfo(policy.portfolio.timezone)).date()

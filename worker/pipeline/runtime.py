@@ -1,0 +1,68 @@
+"""What one process works with: made once by wiring, handed to every use case."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from random import Random, SystemRandom
+from typing import Any
+
+import uvloop
+from sqlalchemy import Engine
+
+from worker.channels.base import Channel
+from worker.domain.clock import Clock
+from worker.pipeline.policies import Policies
+from worker.rendering.catalogue import Catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. Holds: deadline_s <= lease_s / 2, and a time box ends well inside a task's time limit."""
+
+    lease_s: float
+    deadline_s: float
+    time_box_s: float
+    settle_s: float
+    sandbox_settle_s: float
+    claim_batch: int
+
+    def settle_of(self, mode: str) -> float:
+        return self.sandbox_settle_s if mode == "sandbox" else self.settle_s
+
+
+@dataclass(slots=True)
+class Runtime:
+    """One process's engine, policies, templates and adapters, and the event loop it keeps all its life."""
+
+    engine: Engine
+    policies: Policies
+    catalogue: Catalogue
+    adapter: Callable[[str, str, str], Channel]
+    """(channel, provider, mode) to this process's one adapter."""
+    lookups: frozenset[tuple[str, str]]
+    """The (channel, provider) pairs that can be asked whether they have a message."""
+    timing: Timing
+    clock: Clock
+    worker: str
+    """Names this process in attempts."""
+    public_url: str
+    unsubscribe_key: str = field(repr=False)
+    stopping: Callable[[], bool] = lambda: False
+    """True once the process was asked to stop: nothing new is claimed."""
+    random: Random = field(default_factory=SystemRandom)
+    _runner: asyncio.Runner = field(
+        default_factory=lambda: asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    )
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Runs on the process's own loop, where the adapters' connections live."""
+        return self._runner.run(work)
+
+    def box(self) -> Callable[[], bool]:
+        """Starts a time box; the result says whether there is time to begin something new."""
+        ends = self.clock.monotonic() + self.timing.time_box_s
+        return lambda: self.clock.monotonic() < ends and not self.stopping()
+
+    def close(self) -> None:
+        self._runner.close()
+        self.engine.dispose()

@@ -1,0 +1,212 @@
+"""send: claim due messages, render them, call the provider, write what became of them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import structlog
+from sqlalchemy import RowMapping
+
+from worker.channels.base import Accepted, Channel, Misconfigured, Throttled
+from worker.domain.clock import Clock
+from worker.domain.message import OutgoingMessage
+from worker.domain.states import State
+from worker.pipeline.compose import Composed, compose
+from worker.pipeline.outcomes import NotPosted, Result, outcome_of, suppression_of
+from worker.pipeline.policies import LoadedPolicy
+from worker.pipeline.runtime import Runtime
+from worker.store import claim as store
+from worker.store import outcome as outcome_store
+from worker.store import suppress as suppress_store
+from worker.store.engine import autocommit
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Batch:
+    """Messages of one portfolio and channel, claimed together under one token."""
+
+    channel: str
+    portfolio: str
+    token: UUID
+    deadline: float
+    """On the monotonic clock: nothing is posted after it."""
+    results: list[tuple[RowMapping, Result, bool]] = field(default_factory=list)
+    """Row, result, and whether the provider may have been called."""
+    posted: list[tuple[Composed, Result]] = field(default_factory=list)
+    stop: Exception | None = None
+    """Why the rest of the batch must wait: the sender is throttled or misconfigured."""
+
+
+def send_due(runtime: Runtime, channel: str) -> Counter[str]:
+    """Sends what is due on a channel until nothing is or time is up. Returns counts by outcome."""
+    go_on, counts = runtime.box(), Counter[str]()
+    while go_on():
+        with autocommit(runtime.engine) as connection:
+            portfolios = store.due_portfolios(connection, channel)
+        moved = 0
+        for portfolio in portfolios:
+            if go_on():
+                sent = send_batch(runtime, channel, portfolio)
+                counts += sent
+                moved += sum(sent.values())
+        if moved == 0:
+            break
+    return counts
+
+
+def send_batch(runtime: Runtime, channel: str, portfolio: str) -> Counter[str]:
+    """Claims one batch and sees it through."""
+    timing, token = runtime.timing, uuid4()
+    batch = Batch(channel, portfolio, token, runtime.clock.monotonic() + timing.deadline_s)
+    with autocommit(runtime.engine) as connection:
+        rows = store.claim(
+            connection,
+            channel=channel,
+            portfolio=portfolio,
+            token=token,
+            worker=runtime.worker,
+            lease_s=timing.lease_s,
+            limit=timing.claim_batch,
+        )
+        policies = runtime.policies.get(connection, {row["policy_hash"] for row in rows})
+    ours = [row for row in rows if row["state"] == State.SENDING]
+    counts = Counter(row["state"] for row in rows if row["state"] != State.SENDING)
+    if not ours:
+        return counts
+    waiting = _compose_all(runtime, batch, ours, policies)
+    left = runtime.run(_deliver_all(runtime, batch, waiting))
+    counts += _write(runtime, batch, policies)
+    if left:
+        with autocommit(runtime.engine) as connection:
+            counts["handed_back"] = outcome_store.hand_back(connection, token, [item.row for item in left])
+    log.info("send.batch", channel=channel, portfolio=portfolio, **counts)
+    return counts
+
+
+def _compose_all(
+    runtime: Runtime, batch: Batch, rows: Sequence[RowMapping], policies: dict[str, LoadedPolicy]
+) -> list[Composed]:
+    """Text and provider form of each message. One that cannot be composed fails alone, before any request."""
+    composed = []
+    for row in rows:
+        loaded = policies[row["policy_hash"]]
+        provider = loaded.policy.providers[batch.channel]
+        adapter = runtime.adapter(batch.channel, provider, loaded.policy.portfolio.mode)
+        try:
+            composed.append(compose(runtime, row, batch.channel, loaded, adapter))
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must not take the batch with it
+            log.error("send.not_composed", message=str(row["id"]), error=type(error).__name__)
+            batch.results.append((row, error, False))
+    return composed
+
+
+async def _deliver_all(runtime: Runtime, batch: Batch, waiting: Sequence[Composed]) -> list[Composed]:
+    """Posts chunk by chunk, each no larger than what the adapter sends at once. Returns what was not
+    posted.
+    """
+    rest = list(waiting)
+    while rest and batch.stop is None and runtime.clock.monotonic() < batch.deadline:
+        adapter = rest[0].adapter
+        chunk = [item for item in rest if item.adapter is adapter][: adapter.capabilities.concurrency]
+        chosen = {item.outgoing.ref.attempt_id for item in chunk}
+        rest = [item for item in rest if item.outgoing.ref.attempt_id not in chosen]
+        with autocommit(runtime.engine) as connection:
+            begun = store.begin(
+                connection,
+                token=batch.token,
+                provider=adapter.provider,
+                template_hash=runtime.catalogue.version(),
+                contents=[item.content for item in chunk],
+            )
+        # A row that did not come back is not ours any more: its lease was taken over.
+        posting = [item for item in chunk if item.outgoing.ref.attempt_id in begun]
+        results = await asyncio.gather(*(_post(item, batch, runtime.clock) for item in posting))
+        for item, result in zip(posting, results, strict=True):
+            batch.results.append((item.row, result, True))
+            batch.posted.append((item, result))
+            if isinstance(result, Throttled | Misconfigured):
+                batch.stop = result
+    return rest
+
+
+async def _post(item: Composed, batch: Batch, clock: Clock) -> Result:
+    """Exactly one call of the adapter, and none after the deadline."""
+    if clock.monotonic() >= batch.deadline:
+        return NotPosted("the batch's deadline had passed")
+    try:
+        return await item.adapter.send(item.payload)
+    except Exception as error:  # noqa: BLE001  # the outcome decides what it means; nothing may escape the batch
+        return error
+
+
+def _write(runtime: Runtime, batch: Batch, policies: dict[str, LoadedPolicy]) -> Counter[str]:
+    """Outcomes in one statement, then what they mean beyond their message."""
+    outcomes = [
+        outcome_of(
+            row,
+            result,
+            started=started,
+            settle_s=runtime.timing.settle_of(policies[row["policy_hash"]].policy.portfolio.mode),
+            random=runtime.random,
+        )
+        for row, result, started in batch.results
+    ]
+    with autocommit(runtime.engine) as connection:
+        moved = outcome_store.finish(connection, batch.token, outcomes)
+    for outcome in outcomes:
+        if outcome.message_id not in moved:
+            log.warning("send.moved_on", message=str(outcome.message_id), outcome=outcome.outcome)
+        elif outcome.outcome not in ("accepted", "transient", "throttled", "handed_back"):
+            log.warning(
+                "send.not_accepted",
+                message=str(outcome.message_id),
+                outcome=outcome.outcome,
+                code=outcome.code,
+            )
+    _beyond_the_message(runtime, batch)
+    return Counter(outcome.outcome for outcome in outcomes)
+
+
+def _beyond_the_message(runtime: Runtime, batch: Batch) -> None:
+    """Suppressions, pauses, and waking whoever waits for a message that was stored."""
+    unusable = [(row["address"], why) for row, result, _ in batch.results if (why := suppression_of(result))]
+    if unusable:
+        with runtime.engine.begin() as connection:
+            for address, why in sorted(unusable):
+                suppress_store.suppress(
+                    connection,
+                    channel=batch.channel,
+                    address=address,
+                    reason=why,
+                    source="provider",
+                    by="dunlin",
+                )
+    if batch.stop is not None:
+        _pause(runtime, batch, batch.stop)
+    accepted: dict[Channel, list[OutgoingMessage]] = {}
+    for item, result in batch.posted:
+        if isinstance(result, Accepted):
+            accepted.setdefault(item.adapter, []).append(item.outgoing)
+    for adapter, messages in accepted.items():
+        runtime.run(adapter.announce(messages))
+
+
+def _pause(runtime: Runtime, batch: Batch, why: Exception) -> None:
+    throttled = isinstance(why, Throttled)
+    with runtime.engine.begin() as connection:
+        outcome_store.pause(
+            connection,
+            portfolio=batch.portfolio,
+            channel=batch.channel,
+            reason="throttled by the provider" if throttled else f"misconfigured: {getattr(why, 'code', '')}",
+            by="dunlin",
+            for_s=why.retry_after_s if isinstance(why, Throttled) else None,
+        )
+    if not throttled:
+        log.error(
+            "channel.paused", channel=batch.channel, portfolio=batch.portfolio, code=getattr(why, "code", "")
+        )

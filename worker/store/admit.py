@@ -1,0 +1,80 @@
+"""What admission reads and writes: a shard's planned messages with their facts, and the verdicts on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, text
+
+from worker.store.addresses import ADDRESS
+
+_LOCK_SPACE = 0x4164  # "Ad": keeps the shard locks apart from other advisory locks
+
+_BATCH = text(f"""
+    SELECT m.business_on, m.id, m.borrower_id, m.portfolio_id, m.channel, m.tier, m.mode, m.requires_approval,
+           m.approved_at IS NOT NULL AS approved, m.expires_at, r.policy_hash,
+           {ADDRESS} AS address, coalesce(b.zone, p.borrower_zone) AS zone,
+           (SELECT s.reason FROM suppressions s
+            WHERE s.address = {ADDRESS} AND s.channel = m.channel
+              AND s.lifted_at IS NULL) AS suppression,
+           CASE WHEN EXISTS (SELECT FROM holds h WHERE h.borrower_id = m.borrower_id
+                             AND h.lifted_at IS NULL)
+                THEN dunlin_message_holds(m.business_on, m.id, m.borrower_id, :now) END AS holds
+    FROM messages m JOIN borrowers b ON b.id = m.borrower_id JOIN portfolios p ON p.id = m.portfolio_id
+    JOIN runs r ON r.id = m.run_id
+    WHERE m.state = 'planned' AND m.shard = :shard AND m.decide_at <= :now
+    ORDER BY m.borrower_id LIMIT :limit
+    FOR UPDATE OF m SKIP LOCKED
+""")  # noqa: S608  # the address expression is a constant of ours
+
+_WRITE = text("""
+    UPDATE messages m SET state = v.state, reason = v.reason,
+           send_at = v.send_at, send_before = v.send_before,
+           decide_at = coalesce(v.decide_at, m.decide_at), admitted_at = clock_timestamp()
+    FROM unnest(CAST(:business_on AS date[]), CAST(:id AS uuid[]), CAST(:state AS text[]),
+                CAST(:reason AS text[]), CAST(:send_at AS timestamptz[]), CAST(:send_before AS timestamptz[]),
+                CAST(:decide_at AS timestamptz[]))
+         AS v(business_on, id, state, reason, send_at, send_before, decide_at)
+    WHERE m.business_on = v.business_on AND m.id = v.id AND m.state = 'planned'
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict in the form in which it is stored."""
+
+    business_on: date
+    id: UUID
+    state: str
+    reason: str | None
+    send_at: datetime | None = None
+    send_before: datetime | None = None
+    decide_at: datetime | None = None
+
+
+def shards_waiting(connection: Connection) -> list[int]:
+    """Shards that have a planned message to decide now."""
+    sql = text("""
+        SELECT s.shard FROM generate_series(0, 63) AS s(shard)
+        WHERE EXISTS (SELECT FROM messages m WHERE m.state = 'planned' AND m.shard = s.shard
+                      AND m.decide_at <= dunlin_now())
+    """)
+    return list(connection.execute(sql).scalars())
+
+
+def try_lock_shard(connection: Connection, shard: int) -> bool:
+    """Until the transaction ends nobody else admits borrowers of this shard; False: someone else does."""
+    sql = text("SELECT pg_try_advisory_xact_lock(:space, :shard)")
+    return bool(connection.execute(sql, {"space": _LOCK_SPACE, "shard": shard}).scalar_one())
+
+
+def batch(connection: Connection, shard: int, now: datetime, limit: int) -> Sequence[RowMapping]:
+    """Planned messages of one shard with all the facts a decision needs, borrower by borrower."""
+    return connection.execute(_BATCH, {"shard": shard, "now": now, "limit": limit}).mappings().all()
+
+
+def write(connection: Connection, decisions: Sequence[Decision]) -> int:
+    """Stores the verdicts; returns how many messages were still planned."""
+    columns = {name: [getattr(d, name) for d in decisions] for name in Decision.__slots__}
+    return connection.execute(_WRITE, columns).rowcount

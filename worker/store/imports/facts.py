@@ -1,0 +1,151 @@
+"""Holds, suppressions, consents and past contacts: what decides whether and when someone may be contacted.
+
+Each new or changed one touches its borrower, so that messages admitted before are decided again.
+"""
+
+from worker.store.imports.statements import (
+    ACCOUNT_KNOWN,
+    BOOK,
+    BORROWER_KNOWN,
+    COUNTS,
+    PORTFOLIO_KNOWN,
+    TOUCH,
+    Statements,
+)
+
+# A hold that a person lifted stays lifted while the file says of it what it said before. Once the file changes
+# it, it counts anew: too many holds are safe, too few are not.
+HOLDS = Statements(
+    target="holds",
+    staging="""hold_id text, borrower_id text, portfolio text, account_id text, type text, starts_on date,
+        ends_on date, reason_given text""",
+    key=("hold_id",),
+    check=f"""
+SELECT i.line, concat_ws('; ', {BORROWER_KNOWN}, {PORTFOLIO_KNOWN}, {ACCOUNT_KNOWN},
+    CASE WHEN h.borrower_id <> b.id THEN 'borrower_id: the hold is of another borrower' END,
+    CASE WHEN i.ends_on < i.starts_on THEN 'ends_on: is before starts_on' END) AS reason
+FROM incoming i {BOOK} LEFT JOIN holds h ON h.external_id = i.hold_id
+WHERE i.reason IS NULL
+""",
+    apply=f"""
+WITH wanted AS MATERIALIZED (
+    -- The last day counts in full: the hold ends at the midnight after it.
+    SELECT i.line, i.hold_id, i.type, i.reason_given, b.id AS borrower_id, a.id AS account_id,
+           CAST(i.starts_on AS timestamp) AT TIME ZONE coalesce(p.timezone, 'UTC') AS starts_at,
+           CAST(i.ends_on + 1 AS timestamp) AT TIME ZONE coalesce(p.timezone, 'UTC') AS ends_at
+    FROM incoming i {BOOK} WHERE i.reason IS NULL
+), changed AS (
+    UPDATE holds h SET account_id = w.account_id, type = w.type, starts_at = w.starts_at, ends_at = w.ends_at,
+           reason = w.reason_given, lifted_at = NULL, lifted_by = NULL
+    FROM wanted w
+    WHERE h.external_id = w.hold_id AND (h.account_id, h.type, h.starts_at, h.ends_at, h.reason)
+          IS DISTINCT FROM (w.account_id, w.type, w.starts_at, w.ends_at, w.reason_given)
+    RETURNING h.borrower_id
+), inserted AS (
+    INSERT INTO holds (external_id, borrower_id, account_id, type, starts_at, ends_at, reason, created_by)
+    SELECT hold_id, borrower_id, account_id, type, starts_at, ends_at, reason_given, 'import' FROM wanted w
+    WHERE NOT EXISTS (SELECT FROM holds h WHERE h.external_id = w.hold_id) ORDER BY line
+    RETURNING borrower_id
+), {TOUCH} {COUNTS}
+""",
+)
+
+# What a provider or a person recorded is not rewritten. An address that a person freed is suppressed again,
+# unless the file's own date is older than that.
+SUPPRESSIONS = Statements(
+    target="suppressions",
+    staging="channel text, address text, reason_given text, since date",
+    key=("channel", "address"),
+    check=None,
+    apply=f"""
+WITH wanted AS MATERIALIZED (
+    SELECT i.*, CAST(i.since AS timestamp) AT TIME ZONE 'UTC' AS since_at FROM incoming i
+    WHERE i.reason IS NULL AND NOT EXISTS (
+        SELECT FROM suppressions s WHERE s.address = i.address AND s.channel = i.channel
+           AND s.lifted_at > CAST(i.since + 1 AS timestamp) AT TIME ZONE 'UTC')
+), changed AS (
+    UPDATE suppressions s SET reason = w.reason_given, created_at = coalesce(w.since_at, s.created_at)
+    FROM wanted w
+    WHERE s.address = w.address AND s.channel = w.channel AND s.lifted_at IS NULL AND s.source = 'import'
+      AND (s.reason, s.created_at) IS DISTINCT FROM (w.reason_given, coalesce(w.since_at, s.created_at))
+    RETURNING s.channel, s.address
+), inserted AS (
+    INSERT INTO suppressions (channel, address, reason, source, created_by, created_at)
+    SELECT channel, address, reason_given, 'import', 'import', coalesce(since_at, clock_timestamp())
+    FROM wanted ORDER BY line
+    ON CONFLICT (address, channel) WHERE lifted_at IS NULL DO NOTHING
+    RETURNING channel, address
+), whose AS (
+    SELECT b.id FROM inserted x JOIN borrowers b ON b.phone = x.address
+    WHERE x.channel IN ('sms', 'voice', 'agent_call')
+    UNION SELECT b.id FROM inserted x JOIN borrowers b ON b.email = x.address WHERE x.channel = 'email'
+    UNION SELECT b.id FROM inserted x JOIN borrowers b ON b.external_id = x.address
+    WHERE x.channel IN ('in_app', 'push', 'letter')
+), touched AS (
+    UPDATE borrowers SET facts_changed_at = clock_timestamp() WHERE id IN (SELECT id FROM whose)
+) {COUNTS}
+""",
+)
+
+CONSENTS = Statements(
+    target="consents",
+    staging="""borrower_id text, channel text, kind text, given_at timestamptz, revoked_at timestamptz,
+        source text""",
+    key=("borrower_id", "channel", "kind"),
+    check=f"""
+SELECT i.line, concat_ws('; ', {BORROWER_KNOWN},
+    CASE WHEN i.revoked_at < i.given_at THEN 'revoked_at: is before given_at' END) AS reason
+FROM incoming i LEFT JOIN borrowers b ON b.external_id = i.borrower_id
+WHERE i.reason IS NULL
+""",
+    apply=f"""
+WITH wanted AS MATERIALIZED (
+    SELECT i.line, b.id AS borrower_id, i.channel, i.kind, i.given_at, i.revoked_at, i.source
+    FROM incoming i JOIN borrowers b ON b.external_id = i.borrower_id WHERE i.reason IS NULL
+), changed AS (
+    UPDATE consents c SET given_at = w.given_at, revoked_at = w.revoked_at, source = w.source
+    FROM wanted w
+    WHERE c.borrower_id = w.borrower_id AND c.channel = w.channel AND c.kind = w.kind
+      AND (c.given_at, c.revoked_at, c.source) IS DISTINCT FROM (w.given_at, w.revoked_at, w.source)
+    RETURNING c.borrower_id
+), inserted AS (
+    INSERT INTO consents (borrower_id, channel, kind, given_at, revoked_at, source)
+    SELECT borrower_id, channel, kind, given_at, revoked_at, source FROM wanted ORDER BY line
+    ON CONFLICT (borrower_id, channel, kind) DO NOTHING
+    RETURNING borrower_id
+), {TOUCH} {COUNTS}
+""",
+)
+
+CONTACTS = Statements(
+    target="contacts",
+    staging="""contact_id text, borrower_id text, portfolio text, account_id text, at timestamptz,
+        channel text, tier text, outcome text""",
+    key=("contact_id",),
+    check=f"""
+SELECT i.line, concat_ws('; ', {BORROWER_KNOWN}, {PORTFOLIO_KNOWN}, {ACCOUNT_KNOWN},
+    CASE WHEN c.borrower_id <> b.id THEN 'borrower_id: the contact is of another borrower' END,
+    CASE WHEN i.at > greatest(dunlin_now(), clock_timestamp()) + interval '5 minutes'
+         THEN 'at: lies in the future' END) AS reason
+FROM incoming i {BOOK} LEFT JOIN contacts c ON c.external_id = i.contact_id
+WHERE i.reason IS NULL
+""",
+    apply=f"""
+WITH wanted AS MATERIALIZED (
+    SELECT i.line, i.contact_id, i.at, i.channel, i.tier, i.outcome, b.id AS borrower_id, a.id AS account_id
+    FROM incoming i {BOOK} WHERE i.reason IS NULL
+), changed AS (
+    UPDATE contacts c SET account_id = w.account_id, at = w.at, channel = w.channel, tier = w.tier,
+           outcome = w.outcome
+    FROM wanted w
+    WHERE c.external_id = w.contact_id AND (c.account_id, c.at, c.channel, c.tier, c.outcome)
+          IS DISTINCT FROM (w.account_id, w.at, w.channel, w.tier, w.outcome)
+    RETURNING c.borrower_id
+), inserted AS (
+    INSERT INTO contacts (external_id, borrower_id, account_id, at, channel, tier, outcome)
+    SELECT contact_id, borrower_id, account_id, at, channel, tier, outcome FROM wanted w
+    WHERE NOT EXISTS (SELECT FROM contacts c WHERE c.external_id = w.contact_id) ORDER BY line
+    RETURNING borrower_id
+), {TOUCH} {COUNTS}
+""",
+)

@@ -1,0 +1,109 @@
+"""Writes what became of a batch of attempts, in one statement; and what a provider's word means for
+others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, text
+
+_FINISH = text("""
+WITH v AS (
+    SELECT * FROM unnest(CAST(:business_on AS date[]), CAST(:message_id AS uuid[]), CAST(:attempt_id AS
+    uuid[]),
+        CAST(:state AS text[]), CAST(:outcome AS text[]), CAST(:reason AS text[]), CAST(:code AS text[]),
+        CAST(:provider_id AS text[]), CAST(:after_s AS float8[]), CAST(:counts AS smallint[]))
+        AS v(business_on, message_id, attempt_id, state, outcome, reason, code, provider_id, after_s, counts)
+), locked AS (
+    SELECT v.*, m.state AS was, m.lease_token, m.attempt_id AS current, dunlin_now() AS now
+    FROM messages m JOIN v ON m.business_on = v.business_on AND m.id = v.message_id FOR UPDATE OF m
+), closed AS (
+    -- Written whatever became of the message: a late word is recorded even where it may move nothing.
+    UPDATE attempts a SET finished_at = clock_timestamp(), outcome = l.outcome, code = l.code,
+           provider_id = coalesce(l.provider_id, a.provider_id)
+    FROM locked l WHERE a.business_on = l.business_on AND a.id = l.attempt_id AND a.finished_at IS NULL
+)
+UPDATE messages m SET state = l.state, reason = l.reason, lease_until = NULL,
+    attempts = m.attempts + l.counts, provider_id = coalesce(l.provider_id, m.provider_id),
+    sent_at = CASE WHEN l.state = 'sent' THEN l.now ELSE m.sent_at END,
+    send_at = CASE WHEN l.state = 'scheduled' THEN l.now + make_interval(secs => l.after_s)
+                   ELSE m.send_at END,
+    check_at = CASE WHEN l.state = 'unconfirmed' THEN l.now + make_interval(secs => l.after_s) END,
+    checks = 0
+FROM locked l
+WHERE m.business_on = l.business_on AND m.id = l.message_id AND l.lease_token = CAST(:token AS uuid)
+  AND l.current = l.attempt_id
+  AND (l.was = 'sending' OR (l.was = 'unconfirmed' AND l.state IN ('sent', 'failed', 'scheduled')))
+RETURNING m.id
+""")
+
+_HAND_BACK = text("""
+WITH ours AS (
+    SELECT m.business_on, m.id, m.attempt_id FROM messages m
+    JOIN unnest(CAST(:business_on AS date[]), CAST(:message_id AS uuid[])) AS v(business_on, message_id)
+      ON m.business_on = v.business_on AND m.id = v.message_id
+    WHERE m.state = 'sending' AND m.lease_token = CAST(:token AS uuid) FOR UPDATE OF m
+), closed AS (
+    UPDATE attempts a SET finished_at = clock_timestamp(), outcome = 'handed_back' FROM ours o
+    WHERE a.business_on = o.business_on AND a.id = o.attempt_id AND a.finished_at IS NULL
+)
+UPDATE messages m SET state = 'scheduled', reason = 'handed_back', lease_until = NULL, attempted_at = NULL
+FROM ours o WHERE m.business_on = o.business_on AND m.id = o.id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one attempt, in the form in which it is stored."""
+
+    business_on: date
+    message_id: UUID
+    attempt_id: UUID
+    state: str
+    outcome: str
+    """accepted, permanent, transient, throttled, misconfigured, unknown, render_error."""
+    reason: str | None
+    code: str | None
+    provider_id: str | None
+    after_s: float
+    """Seconds until the retry (scheduled) or until the provider is asked (unconfirmed)."""
+    counts: int
+    """1 if it counts as an attempt, else 0."""
+
+
+def finish(connection: Connection, token: UUID, outcomes: Sequence[Outcome]) -> set[UUID]:
+    """Stores the outcomes; returns the messages that moved. One missing had moved on without us."""
+    columns = {name: [getattr(o, name) for o in outcomes] for name in Outcome.__slots__}
+    return set(connection.execute(_FINISH, {**columns, "token": token}).scalars())
+
+
+def hand_back(connection: Connection, token: UUID, rows: Sequence[RowMapping]) -> int:
+    """Claimed messages that were certainly not posted may go again at once; returns how many."""
+    values = {"business_on": [row["business_on"] for row in rows], "message_id": [row["id"] for row in rows]}
+    return connection.execute(_HAND_BACK, {**values, "token": token}).rowcount
+
+
+def pause(
+    connection: Connection,
+    *,
+    portfolio: str | None,
+    channel: str | None,
+    reason: str,
+    by: str,
+    for_s: float | None,
+) -> bool:
+    """Stops claims; `for_s` None: until a person resumes. False: the same pause is active already."""
+    sql = text("""
+        INSERT INTO pauses (portfolio_id, channel, reason, paused_by, until_at)
+        SELECT :portfolio, :channel, :reason, :by,
+               clock_timestamp() + make_interval(secs => CAST(:for_s AS float8))
+        WHERE NOT EXISTS (
+            SELECT FROM pauses x WHERE x.resumed_at IS NULL
+              AND x.portfolio_id IS NOT DISTINCT FROM CAST(:portfolio AS text)
+              AND x.channel IS NOT DISTINCT FROM CAST(:channel AS text)
+              AND (x.until_at IS NULL OR x.until_at > clock_timestamp() + make_interval(secs => :for_s)))
+    """)
+    values = {"portfolio": portfolio, "channel": channel, "reason": reason, "by": by, "for_s": for_s}
+    return connection.execute(sql, values).rowcount == 1

@@ -1,0 +1,190 @@
+"""Runs and their shards: which is due, which is unfinished, and the planning of one shard."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, text
+
+from worker.domain.tiers import Tier, floors
+from worker.store.partitions import make_months
+from worker.store.plan_sql import CUT_SHARDS, PLAN, START_DELINQUENCIES, SUPERSEDE
+
+ADMISSION_SHARDS = 64
+"""Borrowers are admitted in this many shards, each under a lock of its own."""
+MAX_BORROWER = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One scan of one portfolio for one business date, with the policy it keeps through a deploy."""
+
+    id: UUID
+    portfolio_id: str
+    business_on: date
+    policy_hash: str
+    mode: str
+    state: str
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What planning a shard did; overdue = covered + excluded."""
+
+    overdue: int = 0
+    covered: int = 0
+    excluded: int = 0
+    messages: int = 0
+
+    def __add__(self, other: "Planned") -> "Planned":
+        return Planned(
+            self.overdue + other.overdue,
+            self.covered + other.covered,
+            self.excluded + other.excluded,
+            self.messages + other.messages,
+        )
+
+
+_RUN = """SELECT r.id, r.portfolio_id, r.business_on, r.policy_hash, r.mode, r.state, p.timezone
+    FROM runs r JOIN portfolios p ON p.id = r.portfolio_id"""
+
+
+def now(connection: Connection) -> datetime:
+    """The database's time, moved by the sandbox's offset."""
+    at: datetime = connection.execute(text("SELECT dunlin_now()")).scalar_one()
+    return at
+
+
+def last_run_on(connection: Connection, portfolio: str) -> date | None:
+    """Business date of the newest original run, whatever became of it."""
+    sql = text("SELECT max(business_on) FROM runs WHERE portfolio_id = :p AND rerun_of IS NULL")
+    newest: date | None = connection.execute(sql, {"p": portfolio}).scalar_one()
+    return newest
+
+
+def create_run(
+    connection: Connection,
+    *,
+    portfolio: str,
+    business_on: date,
+    requested_by: str,
+    tiers: Sequence[Tier],
+    size: int,
+) -> Run | None:
+    """The run row and its shards of `size` borrowers each; None: there is one for that date already."""
+    sql = text("""
+        INSERT INTO runs (portfolio_id, business_on, policy_hash, mode, state, tier_floors, requested_by)
+        SELECT id, :business_on, policy_hash, mode, 'planning', CAST(:floors AS jsonb), :requested_by
+        FROM portfolios WHERE id = :portfolio
+        ON CONFLICT DO NOTHING RETURNING id
+    """)
+    values = {"portfolio": portfolio, "business_on": business_on, "requested_by": requested_by}
+    run_id = connection.execute(sql, {**values, "floors": floors_json(tiers)}).scalar_one_or_none()
+    if run_id is None:
+        return None
+    make_months(connection, 2, business_on)
+    connection.execute(CUT_SHARDS, {**values, "run_id": run_id, "size": size})
+    return get_run(connection, run_id)
+
+
+def record_missed(connection: Connection, *, portfolio: str, days: Sequence[date], requested_by: str) -> None:
+    """Leaves a row for each due date on which nothing ran."""
+    sql = text("""
+        INSERT INTO runs
+            (portfolio_id, business_on, policy_hash, mode, state, tier_floors, requested_by, reason)
+        SELECT p.id, d, p.policy_hash, p.mode, 'missed', '{}', :requested_by, 'nothing ran on that day'
+        FROM portfolios p, unnest(CAST(:days AS date[])) AS d WHERE p.id = :portfolio
+        ON CONFLICT DO NOTHING
+    """)
+    connection.execute(sql, {"portfolio": portfolio, "days": list(days), "requested_by": requested_by})
+
+
+def get_run(connection: Connection, run_id: UUID) -> Run:
+    return Run(*connection.execute(text(f"{_RUN} WHERE r.id = :id"), {"id": run_id}).one())
+
+
+def runs_in_state(connection: Connection, state: str) -> list[Run]:
+    """Oldest first."""
+    rows = connection.execute(text(f"{_RUN} WHERE r.state = :state ORDER BY r.started_at"), {"state": state})
+    return [Run(*row) for row in rows]
+
+
+def take_shard(connection: Connection, run: Run) -> RowMapping | None:
+    """Locks one shard that is still to do, until the transaction ends; None: none is free."""
+    sql = text("""
+        SELECT shard_no, borrower_from, borrower_to FROM run_shards
+        WHERE run_id = :id AND state = 'todo' ORDER BY shard_no LIMIT 1 FOR UPDATE SKIP LOCKED
+    """)
+    return connection.execute(sql, {"id": run.id}).mappings().one_or_none()
+
+
+def plan_shard(connection: Connection, run: Run, shard: RowMapping, tiers: Sequence[Tier]) -> Planned:
+    """Supersedes older messages, plans the shard's messages and marks it done, in the caller's
+    transaction.
+    """
+    values = _values(run, tiers, shard["borrower_from"], shard["borrower_to"])
+    connection.execute(START_DELINQUENCIES, values)
+    connection.execute(SUPERSEDE, values)
+    planned = Planned(*connection.execute(PLAN, {**values, "borrowers": None}).one())
+    sql = text("""
+        UPDATE run_shards SET state = 'done', overdue = :overdue, covered = :covered, excluded = :excluded,
+               messages = :messages, finished_at = clock_timestamp()
+        WHERE run_id = :id AND shard_no = :shard_no
+    """)
+    counts = {name: getattr(planned, name) for name in Planned.__slots__}
+    connection.execute(sql, {**counts, "id": run.id, "shard_no": shard["shard_no"]})
+    return planned
+
+
+def replan_changed(connection: Connection, run: Run, tiers: Sequence[Tier]) -> Planned:
+    """Plans anew the borrowers whose message was cancelled because their tier fell."""
+    sql = text("""
+        UPDATE messages SET reason = 'tier_changed.replanned'
+        WHERE run_id = :id AND state = 'cancelled' AND reason = 'tier_changed' RETURNING borrower_id
+    """)
+    borrowers = sorted(set(connection.execute(sql, {"id": run.id}).scalars()))
+    if not borrowers:
+        return Planned()
+    values = _values(run, tiers, 0, MAX_BORROWER)
+    return Planned(*connection.execute(PLAN, {**values, "borrowers": borrowers}).one())
+
+
+def open_run(connection: Connection, run: Run) -> bool:
+    """From planning to open once every shard is done; False: not yet, or someone else was first."""
+    sql = text("""
+        UPDATE runs SET state = 'open', opened_at = clock_timestamp() WHERE id = :id AND state = 'planning'
+          AND NOT EXISTS (SELECT FROM run_shards s WHERE s.run_id = :id AND s.state = 'todo')
+    """)
+    return connection.execute(sql, {"id": run.id}).rowcount == 1
+
+
+def floors_json(tiers: Sequence[Tier]) -> str:
+    """The floors of each tier, for the claim's comparison."""
+    return json.dumps(
+        {name: {"dpd": dpd, "amount": None if amount is None else str(amount)}
+         for name, (dpd, amount) in floors(tiers).items()}
+    )  # fmt: skip
+
+
+def _values(run: Run, tiers: Sequence[Tier], borrower_from: int, borrower_to: int) -> dict[str, Any]:
+    return {
+        "run_id": run.id,
+        "portfolio": run.portfolio_id,
+        "business_on": run.business_on,
+        "mode": run.mode,
+        "timezone": run.timezone,
+        "shards": ADMISSION_SHARDS,
+        "borrower_from": borrower_from,
+        "borrower_to": borrower_to,
+        "tiers": json.dumps([_tier(rank, tier) for rank, tier in enumerate(tiers)]),
+    }
+
+
+def _tier(rank: int, tier: Tier) -> dict[str, Any]:
+    fields = {name: getattr(tier, name) for name in Tier.__slots__}
+    amount = None if tier.amount_from is None else str(tier.amount_from)
+    return {**fields, "rank": rank, "amount_from": amount, "channels": list(tier.channels)}

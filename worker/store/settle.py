@@ -1,0 +1,154 @@
+"""Lost leases, unconfirmed messages, ends of time, and the sums of a run."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, text
+
+_LOST_LEASES = text("""
+WITH lost AS (
+    SELECT m.business_on, m.id, m.attempt_id, a.started_at IS NOT NULL AS started
+    FROM messages m LEFT JOIN attempts a ON a.business_on = m.business_on AND a.id = m.attempt_id
+    WHERE m.state = 'sending' AND m.lease_until <= clock_timestamp()
+    ORDER BY m.lease_until LIMIT :limit FOR UPDATE OF m SKIP LOCKED
+), closed AS (
+    UPDATE attempts a SET outcome = CASE WHEN l.started THEN 'lease_lost' ELSE 'never_started' END,
+           finished_at = CASE WHEN l.started THEN a.finished_at ELSE clock_timestamp() END
+    FROM lost l WHERE a.business_on = l.business_on AND a.id = l.attempt_id AND a.finished_at IS NULL
+)
+UPDATE messages m SET lease_until = NULL,
+    state = CASE WHEN l.started THEN 'unconfirmed' ELSE 'scheduled' END, reason = 'lease_lost',
+    attempted_at = CASE WHEN l.started THEN m.attempted_at END,
+    attempts = m.attempts + CASE WHEN l.started THEN 1 ELSE 0 END,
+    checks = 0, check_at = CASE WHEN l.started THEN dunlin_now() END
+FROM lost l WHERE m.business_on = l.business_on AND m.id = l.id
+RETURNING m.state
+""")
+
+_EXPIRE = text("""
+WITH over AS (
+    SELECT m.business_on, m.id FROM messages m
+    WHERE m.state = 'awaiting_approval' AND m.expires_at <= dunlin_now()
+    UNION ALL
+    -- Nothing claims a paused channel, so its messages would wait beyond their end.
+    SELECT m.business_on, m.id FROM pauses x JOIN messages m
+        ON m.state = 'scheduled' AND m.channel = coalesce(x.channel, m.channel)
+       AND m.portfolio_id = coalesce(x.portfolio_id, m.portfolio_id)
+    WHERE x.resumed_at IS NULL AND (x.until_at IS NULL OR x.until_at > clock_timestamp())
+      AND m.expires_at <= dunlin_now()
+)
+UPDATE messages m SET state = 'expired',
+    reason = CASE WHEN m.state = 'scheduled' THEN 'expired.paused' ELSE 'expired.awaiting_approval' END
+FROM over o WHERE m.business_on = o.business_on AND m.id = o.id
+  AND m.state IN ('awaiting_approval', 'scheduled')
+""")
+
+_UNCONFIRMED = text("""
+    SELECT m.business_on, m.id, m.attempt_id, m.portfolio_id, m.channel, m.mode, m.checks, r.policy_hash,
+           a.provider, a.started_at, c.address, c.sha256
+    FROM messages m JOIN runs r ON r.id = m.run_id
+    JOIN attempts a ON a.business_on = m.business_on AND a.id = m.attempt_id
+    JOIN message_contents c ON c.business_on = m.business_on AND c.attempt_id = m.attempt_id
+    WHERE m.state = 'unconfirmed' AND m.check_at <= dunlin_now()
+      AND a.started_at <= clock_timestamp() - make_interval(secs => :quiet_s)
+      AND m.channel || '.' || a.provider = ANY(CAST(:pairs AS text[]))
+    ORDER BY m.check_at LIMIT :limit FOR UPDATE OF m SKIP LOCKED
+""")
+
+_BOOKS = text("""
+WITH linked AS (
+    SELECT DISTINCT x.account_id FROM messages m
+    JOIN message_accounts x ON x.business_on = m.business_on AND x.message_id = m.id WHERE m.run_id = :run_id
+), seen AS (
+    SELECT coalesce(sum(overdue), 0) AS overdue FROM run_shards WHERE run_id = :run_id
+)
+SELECT (SELECT overdue FROM seen) AS overdue, (SELECT count(*) FROM linked) AS covered,
+    (SELECT count(*) FROM run_exclusions WHERE run_id = :run_id) AS excluded,
+    (SELECT count(*) FROM linked l
+     JOIN run_exclusions e ON e.run_id = :run_id AND e.account_id = l.account_id)
+        AS both_ways
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The sums of promise 1 for one run: every overdue account is covered or excluded, none is both."""
+
+    overdue: int
+    covered: int
+    excluded: int
+    both_ways: int
+
+    @property
+    def agree(self) -> bool:
+        return self.overdue == self.covered + self.excluded and self.both_ways == 0
+
+
+def take_over_lost_leases(connection: Connection, limit: int) -> tuple[int, int]:
+    """Started ones become unconfirmed, the rest goes back to scheduled; returns (unconfirmed, scheduled)."""
+    states = connection.execute(_LOST_LEASES, {"limit": limit}).scalars().all()
+    return states.count("unconfirmed"), states.count("scheduled")
+
+
+def expire(connection: Connection) -> int:
+    """Ends messages that nobody will look at before their time is over; returns how many."""
+    return connection.execute(_EXPIRE).rowcount
+
+
+def unconfirmed(
+    connection: Connection, *, pairs: Collection[tuple[str, str]], quiet_s: float, limit: int
+) -> Sequence[RowMapping]:
+    """Locks unconfirmed messages whose provider is to be asked now.
+
+    `pairs` are the (channel, provider) that can be asked. An attempt younger than `quiet_s` is left alone:
+    its worker may still be posting, and an empty listing before that proves nothing.
+    """
+    values = {"pairs": [".".join(pair) for pair in pairs], "quiet_s": quiet_s, "limit": limit}
+    return connection.execute(_UNCONFIRMED, values).mappings().all()
+
+
+def postpone_check(connection: Connection, rows: Sequence[RowMapping], after_s: float, *, empty: int) -> None:
+    """Asks again later; `empty` 1 counts an empty answer of the provider."""
+    sql = text("""
+        UPDATE messages m SET check_at = dunlin_now() + make_interval(secs => :after_s), checks = m.checks +
+        :empty FROM unnest(CAST(:business_on AS date[]), CAST(:id AS uuid[])) AS v(business_on, id)
+        WHERE m.business_on = v.business_on AND m.id = v.id AND m.state = 'unconfirmed'
+    """)
+    values = {"business_on": [row["business_on"] for row in rows], "id": [row["id"] for row in rows]}
+    connection.execute(sql, {**values, "after_s": after_s, "empty": empty})
+
+
+def resolve(
+    connection: Connection, row: RowMapping, *, state: str, reason: str | None, provider_id: str | None
+) -> bool:
+    """Moves one unconfirmed message to what is now known of it; False: it had moved already."""
+    sql = text("""
+        UPDATE messages SET state = :state, reason = :reason, check_at = NULL,
+               provider_id = coalesce(:provider_id, provider_id),
+               send_at = CASE WHEN :state = 'scheduled' THEN dunlin_now() ELSE send_at END,
+               sent_at = CASE WHEN :state IN ('sent', 'delivered', 'undelivered') THEN dunlin_now()
+                              ELSE sent_at END
+        WHERE business_on = :business_on AND id = :id AND state = 'unconfirmed' AND attempt_id = :attempt_id
+    """)
+    values = {"state": state, "reason": reason, "provider_id": provider_id, "business_on": row["business_on"]}
+    moved = connection.execute(sql, {**values, "id": row["id"], "attempt_id": row["attempt_id"]}).rowcount
+    return moved == 1
+
+
+def close_runs(connection: Connection) -> list[UUID]:
+    """Closes open runs in which nothing will happen any more; returns them."""
+    sql = text("""
+        UPDATE runs r SET state = 'closed', closed_at = clock_timestamp()
+        WHERE r.state = 'open' AND NOT EXISTS (
+            SELECT FROM messages m WHERE m.run_id = r.id AND m.state IN
+                ('planned', 'awaiting_approval', 'scheduled', 'sending', 'unconfirmed')
+               OR (m.run_id = r.id AND m.state = 'cancelled' AND m.reason = 'tier_changed'))
+        RETURNING r.id
+    """)
+    return list(connection.execute(sql).scalars())
+
+
+def books(connection: Connection, run_id: UUID) -> Books:
+    """The sums of one run, counted from the rows."""
+    return Books(*connection.execute(_BOOKS, {"run_id": run_id}).one())

@@ -1,0 +1,85 @@
+"""Puts the parts together from the settings; every process starts here and nowhere else."""
+
+import os
+import socket
+from functools import cache
+
+from sqlalchemy import Engine
+
+from worker import settings
+from worker.channels import registry
+from worker.channels.base import Channel, ProviderConfig
+from worker.domain.clock import SystemClock
+from worker.pipeline.policies import Policies
+from worker.pipeline.runtime import Runtime, Timing
+from worker.portfolios.load import Version, load_all
+from worker.rendering.catalogue import Catalogue, default_root
+from worker.settings import Settings
+from worker.store.engine import make_engine
+
+SANDBOX_ACCOUNT_SID = "AC" + "0" * 32
+
+
+@cache
+def engine(role: str) -> Engine:
+    """This process's engine; `role` names it in the database."""
+    return make_engine(settings.current().database_url.get_secret_value(), role)
+
+
+def policies() -> dict[str, Version]:
+    """The portfolio files as they are now.
+
+    Raises:
+        PolicyInvalid: says which file, key and why.
+    """
+    return load_all(settings.current().portfolios_dir, registry.providers_by_channel())
+
+
+def channels() -> list[str]:
+    """Channels that an installed adapter can carry."""
+    return sorted(registry.providers_by_channel())
+
+
+@cache
+def catalogue() -> Catalogue:
+    """The templates, compiled once per process."""
+    return Catalogue(settings.current().templates_dir or default_root())
+
+
+@cache
+def adapter(channel: str, provider: str, mode: str) -> Channel:
+    """The process's one adapter for this pair. In mode `sandbox` it can reach nothing but the sandbox."""
+    made = registry.adapters()[channel, provider]
+    config = settings.current()
+    options = sandbox_options(config, provider) if mode == "sandbox" else config.provider_options(provider)
+    return made.from_config(ProviderConfig(options, config.public_url, config.redis_url.get_secret_value()))
+
+
+def runtime(role: str) -> Runtime:
+    """Everything one process of the pipeline works with."""
+    config = settings.current()
+    return Runtime(
+        engine=engine(role),
+        policies=Policies(),
+        catalogue=catalogue(),
+        adapter=adapter,
+        lookups=frozenset(pair for pair, made in registry.adapters().items() if made.capabilities.lookup),
+        timing=Timing(**{name: getattr(config, name) for name in Timing.__slots__}),
+        clock=SystemClock(),
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+        public_url=config.public_url,
+        unsubscribe_key=config.unsubscribe_key.get_secret_value(),
+    )
+
+
+def sandbox_options(config: Settings, provider: str) -> dict[str, str]:
+    """Where a provider's stand-in listens. A provider without one gets no options, and so reaches nobody."""
+    match provider:
+        case "twilio":
+            token = config.sandbox_auth_token.get_secret_value()
+            return {"account_sid": SANDBOX_ACCOUNT_SID, "auth_token": token, "base_url": config.sandbox_url}
+        case "smtp":
+            port = str(config.sandbox_smtp_port)
+            return {"host": config.sandbox_smtp_host, "port": port, "tls": "none"}
+        case _:
+            return {}

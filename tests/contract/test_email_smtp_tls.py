@@ -1,4 +1,4 @@
-"""SmtpEmail never speaks in clear where TLS is asked for, trusts no stranger, and says which setting is wrong."""
+"""SmtpEmail never speaks in clear where TLS is asked for, trusts no stranger, and names a wrong setting."""
 
 import asyncio
 import ssl
@@ -68,7 +68,7 @@ def certificate(folder: "Path", name: str) -> Certificate:
 
 
 class Mailbox:
-    """A real mail server that counts mails, checks one password, and notes what came before TLS."""
+    """A real mail server that counts MAIL commands and mails, and knows one password."""
 
     def __init__(self) -> None:
         self.mails = 0
@@ -198,7 +198,7 @@ SETTINGS: dict[str, tuple[dict[str, str], str]] = {
     "timeout": ({"data_timeout_s": "-1"}, "data_timeout_s is no positive number"),
     "concurrency": ({"concurrency": "0"}, "concurrency is no positive number"),
     "half a login": ({"username": "worker"}, "username and password belong together"),
-    "password in clear": ({"host": "mail.example.com", "tls": "none", "username": "a", "password": "b"}, "in clear"),
+    "password in clear": ({"host": "a.test", "tls": "none", "username": "a", "password": "b"}, "in clear"),
     "authority": ({"ca_file": "/nowhere.pem"}, "ca_file cannot be read"),
 }  # fmt: skip
 

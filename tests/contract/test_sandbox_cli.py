@@ -1,24 +1,20 @@
 """The sandbox as a command, and its table of messages."""
 
-import asyncio
 import json
-import os
 import signal
 import smtplib
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
 import pytest
 import requests
 from typer.testing import CliRunner
 
 from worker.cli.sandbox import app
-from worker.sandbox.client import SandboxClient, SandboxRefused, SandboxUnreachable
-from worker.sandbox.process import SandboxFailed, sandbox_process
-from worker.sandbox.server import HostRefused, SandboxConfig, run
+from worker.sandbox.client import SandboxClient, SandboxUnreachable
+from worker.sandbox.process import sandbox_process
+from worker.sandbox.server import SandboxConfig
 
 COMMAND = [sys.executable, "-c", "from worker.cli.sandbox import app; app()"]
 ANY_PORTS = ["--http-port", "0", "--smtp-port", "0"]
@@ -34,13 +30,6 @@ def box():
 def client(box):
     yield box.client
     box.client.reset()
-
-
-def wait_for(condition: Callable[[], object], deadline_s: float = 5.0) -> None:
-    until = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < until, "did not come true in time"
-        time.sleep(0.01)
 
 
 def send(client, to="+12065550101", body="Your payment is due."):
@@ -66,14 +55,6 @@ def answers(client: SandboxClient) -> bool:
     except SandboxUnreachable:
         return False
     return True
-
-
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def start(*options: str) -> subprocess.Popen:

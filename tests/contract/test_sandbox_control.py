@@ -1,27 +1,13 @@
 """The sandbox's control API and its client."""
 
-import asyncio
-import json
-import os
-import signal
-import smtplib
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 
 import pytest
 import requests
-from typer.testing import CliRunner
 
-from worker.cli.sandbox import app
 from worker.sandbox.client import SandboxClient, SandboxRefused, SandboxUnreachable
-from worker.sandbox.process import SandboxFailed, sandbox_process
-from worker.sandbox.server import HostRefused, SandboxConfig, run
-
-COMMAND = [sys.executable, "-c", "from worker.cli.sandbox import app; app()"]
-ANY_PORTS = ["--http-port", "0", "--smtp-port", "0"]
+from worker.sandbox.process import sandbox_process
+from worker.sandbox.server import SandboxConfig
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +20,6 @@ def box():
 def client(box):
     yield box.client
     box.client.reset()
-
-
-def wait_for(condition: Callable[[], object], deadline_s: float = 5.0) -> None:
-    until = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < until, "did not come true in time"
-        time.sleep(0.01)
 
 
 def send(client, to="+12065550101", body="Your payment is due."):
@@ -58,22 +37,6 @@ def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def answers(client: SandboxClient) -> bool:
-    try:
-        client.health()
-    except SandboxUnreachable:
-        return False
-    return True
-
-
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def test_messages_can_be_asked_for_by_recipient_and_number(client):

@@ -1,9 +1,6 @@
 """Whom the sandbox's faults hit, how often, and which faults it refuses to take."""
 
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterator
 
 import pytest
 import requests
@@ -12,11 +9,9 @@ from worker.sandbox.client import SandboxRefused
 from worker.sandbox.process import SandboxProcess, sandbox_process
 from worker.sandbox.server import SandboxConfig
 
-CONFIG = SandboxConfig(list_lag_s=0, progress_s=0.02, seed=7)
+CONFIG = SandboxConfig(seed=7)
 BORROWER = "+12065550101"
 AUTH = (CONFIG.account_sid, CONFIG.auth_token)
-SHORT_S = 0.4
-"""A client's timeout where the sandbox is told to be slower."""
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +25,6 @@ def box(running) -> Iterator[SandboxProcess]:
     yield running
     running.client.clear_faults()
     running.client.reset()
-
-
-def wait_for(condition: Callable[[], object], deadline_s: float = 5.0) -> None:
-    until = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < until, "did not come true in time"
-        time.sleep(0.01)
 
 
 def messages_url(box) -> str:

@@ -8,7 +8,6 @@ from email.utils import parsedate_to_datetime
 import pytest
 import requests
 
-from worker.sandbox.client import SandboxRefused
 from worker.sandbox.process import SandboxProcess, sandbox_process
 from worker.sandbox.server import SandboxConfig
 

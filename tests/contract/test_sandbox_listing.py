@@ -3,11 +3,9 @@
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import pytest
 import requests
-from twilio.base.exceptions import TwilioRestException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
@@ -18,7 +16,6 @@ LAG_S = 0.3
 CONFIG = SandboxConfig(list_lag_s=LAG_S, progress_s=0.02)
 SENDER = "+15005550006"
 BORROWER = "+12065550101"
-SERVICE = "MG" + "a" * 32
 
 
 class LoopbackHttp(TwilioHttpClient):
@@ -33,9 +30,15 @@ class LoopbackHttp(TwilioHttpClient):
 
 
 @pytest.fixture(scope="module")
-def box() -> Iterator[SandboxProcess]:
-    with sandbox_process(CONFIG) as running:
-        yield running
+def running() -> Iterator[SandboxProcess]:
+    with sandbox_process(CONFIG) as process:
+        yield process
+
+
+@pytest.fixture
+def box(running) -> Iterator[SandboxProcess]:
+    yield running
+    running.client.reset()
 
 
 @pytest.fixture
@@ -43,7 +46,6 @@ def twilio(box) -> Iterator[Client]:
     http = LoopbackHttp(box.client.base_url)
     yield Client(CONFIG.account_sid, CONFIG.auth_token, http_client=http)
     http.session.close()
-    box.client.reset()
 
 
 def wait_for(condition: Callable[[], object], deadline_s: float = 5.0) -> None:
@@ -55,12 +57,6 @@ def wait_for(condition: Callable[[], object], deadline_s: float = 5.0) -> None:
 
 def send(twilio, body="Your payment is due.", **fields):
     return twilio.messages.create(**{"to": BORROWER, "from_": SENDER, "body": body} | fields)
-
-
-def refusal(twilio, **fields) -> tuple[int, int]:
-    with pytest.raises(TwilioRestException) as caught:
-        send(twilio, **fields)
-    return caught.value.status, caught.value.code
 
 
 def test_the_list_lags_behind(twilio):

@@ -3,8 +3,6 @@
 import asyncio
 import json
 import os
-import signal
-import smtplib
 import socket
 import subprocess
 import sys
@@ -13,15 +11,10 @@ from collections.abc import Callable
 
 import pytest
 import requests
-from typer.testing import CliRunner
 
-from worker.cli.sandbox import app
-from worker.sandbox.client import SandboxClient, SandboxRefused, SandboxUnreachable
+from worker.sandbox.client import SandboxClient, SandboxUnreachable
 from worker.sandbox.process import SandboxFailed, sandbox_process
 from worker.sandbox.server import HostRefused, SandboxConfig, run
-
-COMMAND = [sys.executable, "-c", "from worker.cli.sandbox import app; app()"]
-ANY_PORTS = ["--http-port", "0", "--smtp-port", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +45,6 @@ def send(client, to="+12065550101", body="Your payment is due."):
         timeout=5,
     )
     assert answer.status_code == 201
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answers(client: SandboxClient) -> bool:

@@ -17,7 +17,6 @@ from worker.sandbox.server import SandboxConfig
 CONFIG = SandboxConfig(progress_s=0.03)
 BORROWER = "+12065550101"
 SENDER = "+15005550006"
-QUERY = "b=2031-03-01&m=11111111-1111-4111-8111-111111111111&a=22222222-2222-4222-8222-222222222222&x=%2B%20y"
 
 
 @dataclass

@@ -3,8 +3,10 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from urllib.parse import parse_qsl
 
 import pytest
@@ -94,10 +96,6 @@ def send(box, callback, **fields):
     return answer.json()
 
 
-def status_of(box):
-    return box.client.messages()[-1]["status"]
-
-
 def after_two_more_messages(box, receiver):
     """Returns when two later messages have told everything: a receipt still due would have come before."""
     for _ in range(2):
@@ -164,6 +162,40 @@ def test_the_answer_to_each_receipt_is_kept_and_a_refused_one_is_not_repeated(bo
         {"status": "delivered", "answer": "503"},
     ]
     assert len(receiver.requests) == 2
+
+
+@contextmanager
+def closing_server(*, after_request: bool) -> Iterator[tuple[int, list[int]]]:
+    """Closes each connection without an answer; tells its port and, in a list, each connection it had."""
+    connections: list[int] = []
+
+    class Handler(BaseRequestHandler):
+        def handle(self):
+            connections.append(1)
+            if after_request:
+                self.request.recv(65536)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server.server_address[1], connections
+        server.shutdown()
+        thread.join()
+
+
+def test_a_receipt_is_tried_once_more_when_no_connection_came_about(box, receiver):
+    with closing_server(after_request=False) as (port, connections):
+        # The connection dies before TLS is up, so nothing can have been posted.
+        send(box, f"https://127.0.0.1:{port}/status")
+        wait_for(lambda: len(box.client.messages()[0]["receipts"]) == 2)
+    assert len(connections) == 4
+
+
+def test_a_receipt_that_may_have_arrived_is_not_repeated(box, receiver):
+    with closing_server(after_request=True) as (port, connections):
+        send(box, f"http://127.0.0.1:{port}/status")
+        wait_for(lambda: len(box.client.messages()[0]["receipts"]) == 2)
+    assert len(connections) == 2
 
 
 def test_a_receipt_nobody_takes_is_given_up(box, receiver):

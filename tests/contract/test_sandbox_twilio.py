@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-import requests
 from twilio.base.exceptions import TwilioRestException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
@@ -14,8 +13,7 @@ from twilio.rest import Client
 from worker.sandbox.process import SandboxProcess, sandbox_process
 from worker.sandbox.server import SandboxConfig
 
-LAG_S = 0.3
-CONFIG = SandboxConfig(list_lag_s=LAG_S, progress_s=0.02)
+CONFIG = SandboxConfig(progress_s=0.02)
 SENDER = "+15005550006"
 BORROWER = "+12065550101"
 SERVICE = "MG" + "a" * 32
@@ -33,9 +31,15 @@ class LoopbackHttp(TwilioHttpClient):
 
 
 @pytest.fixture(scope="module")
-def box() -> Iterator[SandboxProcess]:
-    with sandbox_process(CONFIG) as running:
-        yield running
+def running() -> Iterator[SandboxProcess]:
+    with sandbox_process(CONFIG) as process:
+        yield process
+
+
+@pytest.fixture
+def box(running) -> Iterator[SandboxProcess]:
+    yield running
+    running.client.reset()
 
 
 @pytest.fixture
@@ -43,7 +47,6 @@ def twilio(box) -> Iterator[Client]:
     http = LoopbackHttp(box.client.base_url)
     yield Client(CONFIG.account_sid, CONFIG.auth_token, http_client=http)
     http.session.close()
-    box.client.reset()
 
 
 def wait_for(condition: Callable[[], object], deadline_s: float = 5.0) -> None:

@@ -55,11 +55,11 @@ class Provider:
     port: int = 0
     connections: int = 0
     methods: list[str] = field(default_factory=list)
-    handlers: set[asyncio.Task[None]] = field(default_factory=set)
+    handlers: dict[asyncio.Task[None], asyncio.StreamWriter] = field(default_factory=dict)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self.handlers.add(asyncio.current_task())
+        self.handlers[asyncio.current_task()] = writer
         try:
             while not writer.is_closing():
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -79,9 +79,9 @@ class Provider:
             yield self
         finally:
             server.close()
-            for handler in self.handlers:
-                handler.cancel()
-            await asyncio.gather(*self.handlers, return_exceptions=True)
+            for writer in self.handlers.values():
+                writer.close()
+            await asyncio.gather(*self.handlers)
 
 
 def says(status: int, body: object = "", header: str = "X: y") -> Answer:
@@ -111,7 +111,7 @@ async def resets(writer: asyncio.StreamWriter) -> None:
 
 async def trickles(writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 1000\r\n\r\n{")
-    while True:
+    while not writer.is_closing():
         writer.write(b" ")
         await asyncio.sleep(0.02)
 

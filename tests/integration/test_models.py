@@ -65,6 +65,8 @@ def message(state: State = State.PLANNED, **changes: Any) -> dict[str, Any]:
         "requires_approval": False,
         "sent_at": NOW,
         "lease_until": lease(state),
+        "lease_token": uuid4(),
+        "attempt_id": uuid4(),
     } | changes
 
 

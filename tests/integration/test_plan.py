@@ -147,8 +147,8 @@ def test_a_channel_with_an_unconfirmed_message_is_skipped(story: Any, book: Any,
     story.plan(version)
     story.admit()
     book.run(
-        "UPDATE messages SET state = 'sending', lease_until = clock_timestamp(), lease_token = gen_random_uuid() "
-        "WHERE channel = 'sms'"
+        "UPDATE messages SET state = 'sending', lease_until = clock_timestamp(), lease_token = gen_random_uuid(), "
+        "attempt_id = gen_random_uuid() WHERE channel = 'sms'"
     )
     book.run(
         "UPDATE messages SET state = 'unconfirmed', lease_until = NULL, reason = 'x' WHERE channel = 'sms'"
@@ -165,8 +165,8 @@ def test_an_unconfirmed_message_counts_for_cadence_because_it_may_have_arrived(
     story.plan(version)
     story.admit()
     book.run(
-        "UPDATE messages SET state = 'sending', lease_until = clock_timestamp(), lease_token = gen_random_uuid() "
-        "WHERE channel = 'sms'"
+        "UPDATE messages SET state = 'sending', lease_until = clock_timestamp(), lease_token = gen_random_uuid(), "
+        "attempt_id = gen_random_uuid() WHERE channel = 'sms'"
     )
     book.run("UPDATE messages SET state = 'unconfirmed', lease_until = NULL, reason = 'x' WHERE channel = 'sms'")
     book.at("2026-11-24T10:00Z")

@@ -132,7 +132,7 @@ class TwilioSms:
         try:
             created = await self._messages.create_async(**payload)
         except _UNREADABLE as error:
-            raise OutcomeUnknown(f"unreadable 2xx: {type(error).__name__}") from error
+            raise OutcomeUnknown(f"unreadable 2xx: {type(error).__name__}") from None  # it holds the answer
         if not (isinstance(created.sid, str) and created.sid):
             raise OutcomeUnknown("2xx without a sid")
         return Accepted(created.sid, status(created.status))
@@ -160,7 +160,7 @@ class TwilioSms:
         except DeliveryError as error:
             raise Transient(f"listing failed: {error}", code=error.code) from error
         except _UNREADABLE as error:
-            raise Transient(f"listing unreadable: {type(error).__name__}") from error
+            raise Transient(f"listing unreadable: {type(error).__name__}") from None  # it holds the answer
         raise Transient(f"listing has more than {MAX_PAGES} pages")
 
     async def announce(self, messages: Sequence[OutgoingMessage]) -> None:

@@ -132,12 +132,11 @@ class SmtpPool:
                     await smtp.rset()
                     await smtp.mail(mail.sender)
                     return smtp
+            except BaseException as error:
                 smtp.close()
-            except (SMTPException, OSError):
-                smtp.close()
-            except BaseException:
-                smtp.close()
-                raise
+                if not isinstance(error, (SMTPException, OSError)):
+                    raise
+            smtp.close()
         return None
 
     def _keep(self, smtp: SMTP) -> None:
@@ -183,7 +182,7 @@ def _no_session(error: SMTPException | OSError) -> NotAccepted:
         kind = Misconfigured if error.code >= 500 else Transient
         return kind(f"{error.code} before MAIL", code=str(error.code))
     cause = error.__cause__ if isinstance(error, SMTPConnectError) else error
-    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+    if isinstance(cause, ssl.SSLError):
         return Misconfigured(f"TLS refused: {cause.reason}")
     if isinstance(error, (SMTPConnectError, SMTPServerDisconnected, SMTPTimeoutError, OSError)):
         return Transient(f"no session: {type(error).__name__}")
@@ -224,8 +223,7 @@ def refusal(step: str, code: int, text: str) -> DeliveryError:
     The enhanced code (RFC 3463) at the head of the text says more than the reply code. The rest of the text
     is not kept: servers put the recipient's address in it.
     """
-    found = _ENHANCED.match(text)
-    enhanced = found[0] if found else ""
+    enhanced = found[0] if (found := _ENHANCED.match(text)) else ""
     label = f"{code} {enhanced}".strip()
     return _kind(step, code, enhanced)(f"{label} at {step}", code=label)
 

@@ -49,8 +49,8 @@ class TwilioHttp(AsyncHttpClient):  # type: ignore[misc]  # the SDK ships no typ
                 method, url, params=params, data=data, headers=head, allow_redirects=False
             ) as response:
                 text = (await response.read()).decode("utf-8", "replace")
-        except aiohttp.InvalidURL as error:
-            raise Misconfigured("base_url is not a URL") from error
+        except aiohttp.InvalidURL:
+            raise Misconfigured("base_url is not a URL") from None  # a listing's URL holds the number
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Transient(f"not connected: {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, RowMapping
@@ -59,10 +60,15 @@ def admit_due(runtime: Runtime) -> AdmitSummary:
 
 def admit_batch(connection: Connection, policies: Policies, shard: int) -> Counter[str]:
     """One batch of one shard, in the caller's transaction; empty: nothing to do, or someone else does it."""
-    if not store.try_lock_shard(connection, shard):
-        return Counter()
+    return decide_batch(connection, policies, shard) if store.try_lock_shard(connection, shard) else Counter()
+
+
+def decide_batch(
+    connection: Connection, policies: Policies, shard: int, *, run_id: UUID | None = None
+) -> Counter[str]:
+    """The verdicts on one batch of a shard, of one run or of all; the caller holds the shard."""
     now = plan_store.now(connection)
-    rows = store.batch(connection, shard, now, BATCH)
+    rows = store.batch(connection, shard, now, BATCH, run_id)
     if not rows:
         return Counter()
     known = policies.get(connection, {row["policy_hash"] for row in rows})

@@ -23,8 +23,8 @@ class Callbacks:
     async def post(self, url: str, params: Mapping[str, str]) -> str:
         """Posts and tells the HTTP status it got, or the name of what went wrong.
 
-        The URL's fragment, where Twilio takes connection overrides, is neither sent nor signed; the rest goes out
-        as it is. Redirects are not followed.
+        The URL's fragment, where Twilio takes connection overrides, is neither sent nor signed; the rest goes
+        out as it is. Redirects are not followed.
         """
         exact = urldefrag(url).url
         headers = {

@@ -29,7 +29,7 @@ async def misanswer(
 ) -> web.StreamResponse:
     """Answers as `fault` says.
 
-    `accept` does what was asked and gives the true answer; `refuse` notes that it was not done. Exactly one is
+    `accept` does what was asked and gives the true answer; `refuse` notes that it was not done: one is
     called. A request that breaks the provider's rules gets its true answer where the fault would accept.
     """
     params = fault.params

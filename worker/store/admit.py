@@ -24,6 +24,7 @@ _BATCH = text(f"""
     FROM messages m JOIN borrowers b ON b.id = m.borrower_id JOIN portfolios p ON p.id = m.portfolio_id
     JOIN runs r ON r.id = m.run_id
     WHERE m.state = 'planned' AND m.shard = :shard AND m.decide_at <= :now
+      AND (CAST(:run_id AS uuid) IS NULL OR m.run_id = :run_id)
     ORDER BY m.borrower_id LIMIT :limit
     FOR UPDATE OF m SKIP LOCKED
 """)  # noqa: S608  # the address expression is a constant of ours
@@ -69,9 +70,15 @@ def try_lock_shard(connection: Connection, shard: int) -> bool:
     return bool(connection.execute(sql, {"space": _LOCK_SPACE, "shard": shard}).scalar_one())
 
 
-def batch(connection: Connection, shard: int, now: datetime, limit: int) -> Sequence[RowMapping]:
+def batch(
+    connection: Connection, shard: int, now: datetime, limit: int, run_id: UUID | None
+) -> Sequence[RowMapping]:
     """Planned messages of one shard with all the facts a decision needs, borrower by borrower."""
-    return connection.execute(_BATCH, {"shard": shard, "now": now, "limit": limit}).mappings().all()
+    return (
+        connection.execute(_BATCH, {"shard": shard, "now": now, "limit": limit, "run_id": run_id})
+        .mappings()
+        .all()
+    )
 
 
 def write(connection: Connection, decisions: Sequence[Decision]) -> int:

@@ -27,6 +27,7 @@ EARLIEST, LATEST = date(1900, 1, 1), date(2200, 1, 1)
 """Dates outside are slips of the keyboard; one would make an account 650,000 days past due."""
 PHONE_CHANNELS = ("sms", "voice", "agent_call")
 
+_NOT_A_TIME = "not a time of the form YYYY-MM-DDTHH:MM:SS+HH:MM"
 _MONEY = re.compile(r"\d{1,15}(?:\.\d{1,4})?", re.ASCII)
 _RATE = re.compile(r"0(?:\.\d{1,9})?", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -130,17 +131,16 @@ def day_or_none(cell: str) -> date | None:
 def instant(cell: str) -> datetime:
     """A point in time with its offset from UTC; without one it could be hours away."""
     if len(cell) < 11 or not cell[4] == "-" == cell[7]:
-        raise BadCell("not a time of the form YYYY-MM-DDTHH:MM:SS+HH:MM")
+        raise BadCell(_NOT_A_TIME)
     try:
         value = datetime.fromisoformat(cell)
-        if value.tzinfo is None:
-            raise BadCell("has no offset from UTC (Z or +HH:MM)")
-        _plausible(value.date())
-        return value.astimezone(UTC)
-    except BadCell:
-        raise
-    except ValueError:
-        raise BadCell("not a time of the form YYYY-MM-DDTHH:MM:SS+HH:MM") from None
+        in_utc = value.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadCell(_NOT_A_TIME) from None
+    if value.tzinfo is None:
+        raise BadCell("has no offset from UTC (Z or +HH:MM)")
+    _plausible(value.date())
+    return in_utc
 
 
 def day_or_instant(cell: str) -> datetime:

@@ -7,14 +7,11 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from worker.pipeline.importing.source import FileRefused, Record
+from worker.pipeline.importing.errors import ImportRefused
+from worker.pipeline.importing.source import Record
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A cell that starts like this is run, not shown, by spreadsheet programs."""
-
-
-class RejectsUnwritable(OSError):
-    """The rejects file cannot be written where it belongs, so nothing may be loaded."""
 
 
 def rejects_path(file: Path) -> Path:
@@ -35,8 +32,7 @@ def write_rejects(
     Both `records` and `problems` (line, reason) come in order of lines.
 
     Raises:
-        RejectsUnwritable: says where and why.
-        FileRefused: the input was changed while it was read.
+        ImportRefused: it cannot be written there, or the input was changed while it was read.
     """
     target = rejects_path(file)
     partial: Path | None = None
@@ -53,7 +49,7 @@ def write_rejects(
         shutil.copymode(file, partial)  # who may read the input may read this
         partial.replace(target)
     except OSError as error:
-        raise RejectsUnwritable(f"{target}: cannot be written: {error.strerror}") from error
+        raise ImportRefused(f"its rejects file {target} cannot be written: {error.strerror}") from error
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
@@ -63,13 +59,15 @@ def remove_rejects(file: Path) -> None:
     """An old rejects file would speak of an input that is gone.
 
     Raises:
-        RejectsUnwritable: there is one and it cannot be removed.
+        ImportRefused: there is one and it cannot be removed.
     """
     target = rejects_path(file)
     try:
         target.unlink(missing_ok=True)
     except OSError as error:
-        raise RejectsUnwritable(f"{target}: is of an earlier import and cannot be removed") from error
+        raise ImportRefused(
+            f"the earlier rejects file {target} cannot be removed: {error.strerror}"
+        ) from error
 
 
 def _joined(
@@ -79,5 +77,5 @@ def _joined(
     for line, reason in problems:
         record = next((record for record in following if record.line == line), None)
         if record is None:
-            raise FileRefused(f"line {line} is gone: the file was changed while it was read")
+            raise ImportRefused(f"line {line} is gone: the file was changed while it was read")
         yield line, reason, record.cells

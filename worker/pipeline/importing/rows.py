@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from worker.pipeline.importing.errors import ImportRefused
 from worker.pipeline.importing.fields import BadCell
 from worker.pipeline.importing.kinds import Spec
 
@@ -18,16 +19,12 @@ class Row:
     warning: str | None = None
 
 
-class HeaderInvalid(ValueError):
-    """The columns are not those of the kind; the text lists all that are missing, unknown or doubled."""
-
-
 class RowReader:
     """Reads the rows of one file, whose columns may stand in any order."""
 
     def __init__(self, of: Spec, header: Sequence[str]) -> None:
         """Raises:
-        HeaderInvalid: says what is wrong with the header.
+        ImportRefused: lists all columns that are missing, unknown or there twice.
         """
         columns = [name.strip() for name in header]
         _check_header(of, columns)
@@ -79,4 +76,4 @@ def _check_header(of: Spec, columns: Sequence[str]) -> None:
     }
     said = [f"{what}: {', '.join(names)}" for what, names in problems.items() if names]
     if said:
-        raise HeaderInvalid(f"the columns are not right; {'; '.join(said)}")
+        raise ImportRefused(f"the columns are not right; {'; '.join(said)}")

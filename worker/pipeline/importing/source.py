@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from worker.pipeline.importing.errors import ImportRefused
+
 MAX_RECORD_BYTES = 64 * 1024
 """No honest row is longer. What is, is an open quote that swallows the file."""
 _CHUNK = 1024 * 1024
@@ -16,10 +18,6 @@ _REPORT_EVERY = 256 * 1024
 
 Progress = Callable[[int, int], None]
 """Told how many bytes are done, of how many."""
-
-
-class FileRefused(ValueError):
-    """The file as a whole cannot be used; the text says where and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +35,15 @@ def open_file(path: Path) -> BinaryIO:
     """Opens a regular file: it is read more than once, which a pipe cannot be.
 
     Raises:
-        FileRefused: there is none, or it may not be read.
+        ImportRefused: there is none, or it may not be read.
     """
     try:
         file = path.open("rb")
     except OSError as error:
-        raise FileRefused(f"{path}: {error.strerror}") from None
+        raise ImportRefused(f"cannot be read: {error.strerror}") from None
     if not stat.S_ISREG(path.stat().st_mode):
         file.close()
-        raise FileRefused(f"{path}: not a regular file")
+        raise ImportRefused("not a regular file")
     return file
 
 
@@ -53,7 +51,7 @@ def encoding_of(file: BinaryIO) -> str:
     """UTF-8 if all of the file is valid UTF-8, or else GB18030 if all of it is valid GB18030.
 
     Raises:
-        FileRefused: neither; names the first byte that does not fit.
+        ImportRefused: neither; names the first byte that does not fit.
     """
     utf8 = _first_bad_byte(file, "utf-8")
     if utf8 is None:
@@ -61,7 +59,7 @@ def encoding_of(file: BinaryIO) -> str:
     gb18030 = _first_bad_byte(file, "gb18030")
     if gb18030 is None:
         return "gb18030"
-    raise FileRefused(f"neither UTF-8 (byte {utf8:,} does not fit) nor GB18030 (byte {gb18030:,})")
+    raise ImportRefused(f"neither UTF-8 (byte {utf8:,} does not fit) nor GB18030 (byte {gb18030:,})")
 
 
 def _first_bad_byte(file: BinaryIO, encoding: str) -> int | None:
@@ -84,7 +82,7 @@ def records(file: BinaryIO, encoding: str, progress: Progress) -> Iterator[Recor
     """Every record from the first on, the header included.
 
     Raises:
-        FileRefused: a quote is opened and not closed, so what follows cannot be told apart.
+        ImportRefused: a quote is opened and not closed, so what follows cannot be told apart.
     """
     lines = _Lines(file, encoding, progress)
     reader = csv.reader(lines, strict=True)
@@ -96,7 +94,7 @@ def records(file: BinaryIO, encoding: str, progress: Progress) -> Iterator[Recor
             return
         except csv.Error as error:
             if lines.ended:
-                raise FileRefused(f"line {lines.start}: a quote is opened and not closed") from None
+                raise ImportRefused(f"line {lines.start}: a quote is opened and not closed") from None
             lines.give_back()
             yield Record(lines.start, [], f"not CSV: {error}")
             continue
@@ -177,7 +175,7 @@ class _Lines:
 
     def _refuse(self) -> None:
         size = f"{MAX_RECORD_BYTES // 1024} KiB"
-        raise FileRefused(f"line {self.start}: no end within {size}; is a quote opened and not closed?")
+        raise ImportRefused(f"line {self.start}: no end within {size}; is a quote opened and not closed?")
 
     def _count(self, read: int) -> None:
         self._bytes += read

@@ -13,65 +13,65 @@ from worker.store.imports.statements import (
     Statements,
 )
 
-# A hold that a person lifted stays lifted while the file says of it what it said before. Once the file changes
-# it, it counts anew: too many holds are safe, too few are not.
+# A hold that a person lifted stays lifted while the file says of it what it said before. Once the file
+# changes it, it counts anew: too many holds are safe, too few are not.
 HOLDS = Statements(
     target="holds",
     staging="""hold_id text, borrower_id text, portfolio text, account_id text, type text, starts_on date,
-        ends_on date, reason_given text""",
+        ends_on date, reason text""",
     key=("hold_id",),
     check=f"""
 SELECT i.line, concat_ws('; ', {BORROWER_KNOWN}, {PORTFOLIO_KNOWN}, {ACCOUNT_KNOWN},
     CASE WHEN h.borrower_id <> b.id THEN 'borrower_id: the hold is of another borrower' END,
-    CASE WHEN i.ends_on < i.starts_on THEN 'ends_on: is before starts_on' END) AS reason
+    CASE WHEN i.ends_on < i.starts_on THEN 'ends_on: is before starts_on' END) AS reject
 FROM incoming i {BOOK} LEFT JOIN holds h ON h.external_id = i.hold_id
-WHERE i.reason IS NULL
-""",
+WHERE i.reject IS NULL
+""",  # noqa: S608  # parts of our own
     apply=f"""
 WITH wanted AS MATERIALIZED (
     -- The last day counts in full: the hold ends at the midnight after it.
-    SELECT i.line, i.hold_id, i.type, i.reason_given, b.id AS borrower_id, a.id AS account_id,
+    SELECT i.line, i.hold_id, i.type, i.reason, b.id AS borrower_id, a.id AS account_id,
            CAST(i.starts_on AS timestamp) AT TIME ZONE coalesce(p.timezone, 'UTC') AS starts_at,
            CAST(i.ends_on + 1 AS timestamp) AT TIME ZONE coalesce(p.timezone, 'UTC') AS ends_at
-    FROM incoming i {BOOK} WHERE i.reason IS NULL
+    FROM incoming i {BOOK} WHERE i.reject IS NULL
 ), changed AS (
     UPDATE holds h SET account_id = w.account_id, type = w.type, starts_at = w.starts_at, ends_at = w.ends_at,
-           reason = w.reason_given, lifted_at = NULL, lifted_by = NULL
+           reason = w.reason, lifted_at = NULL, lifted_by = NULL
     FROM wanted w
     WHERE h.external_id = w.hold_id AND (h.account_id, h.type, h.starts_at, h.ends_at, h.reason)
-          IS DISTINCT FROM (w.account_id, w.type, w.starts_at, w.ends_at, w.reason_given)
+          IS DISTINCT FROM (w.account_id, w.type, w.starts_at, w.ends_at, w.reason)
     RETURNING h.borrower_id
 ), inserted AS (
     INSERT INTO holds (external_id, borrower_id, account_id, type, starts_at, ends_at, reason, created_by)
-    SELECT hold_id, borrower_id, account_id, type, starts_at, ends_at, reason_given, 'import' FROM wanted w
+    SELECT hold_id, borrower_id, account_id, type, starts_at, ends_at, reason, 'import' FROM wanted w
     WHERE NOT EXISTS (SELECT FROM holds h WHERE h.external_id = w.hold_id) ORDER BY line
     RETURNING borrower_id
 ), {TOUCH} {COUNTS}
-""",
+""",  # noqa: S608  # parts of our own
 )
 
 # What a provider or a person recorded is not rewritten. An address that a person freed is suppressed again,
 # unless the file's own date is older than that.
 SUPPRESSIONS = Statements(
     target="suppressions",
-    staging="channel text, address text, reason_given text, since date",
+    staging="channel text, address text, reason text, since date",
     key=("channel", "address"),
     check=None,
     apply=f"""
 WITH wanted AS MATERIALIZED (
     SELECT i.*, CAST(i.since AS timestamp) AT TIME ZONE 'UTC' AS since_at FROM incoming i
-    WHERE i.reason IS NULL AND NOT EXISTS (
+    WHERE i.reject IS NULL AND NOT EXISTS (
         SELECT FROM suppressions s WHERE s.address = i.address AND s.channel = i.channel
            AND s.lifted_at > CAST(i.since + 1 AS timestamp) AT TIME ZONE 'UTC')
 ), changed AS (
-    UPDATE suppressions s SET reason = w.reason_given, created_at = coalesce(w.since_at, s.created_at)
+    UPDATE suppressions s SET reason = w.reason, created_at = coalesce(w.since_at, s.created_at)
     FROM wanted w
     WHERE s.address = w.address AND s.channel = w.channel AND s.lifted_at IS NULL AND s.source = 'import'
-      AND (s.reason, s.created_at) IS DISTINCT FROM (w.reason_given, coalesce(w.since_at, s.created_at))
+      AND (s.reason, s.created_at) IS DISTINCT FROM (w.reason, coalesce(w.since_at, s.created_at))
     RETURNING s.channel, s.address
 ), inserted AS (
     INSERT INTO suppressions (channel, address, reason, source, created_by, created_at)
-    SELECT channel, address, reason_given, 'import', 'import', coalesce(since_at, clock_timestamp())
+    SELECT channel, address, reason, 'import', 'import', coalesce(since_at, clock_timestamp())
     FROM wanted ORDER BY line
     ON CONFLICT (address, channel) WHERE lifted_at IS NULL DO NOTHING
     RETURNING channel, address
@@ -84,9 +84,10 @@ WITH wanted AS MATERIALIZED (
 ), touched AS (
     UPDATE borrowers SET facts_changed_at = clock_timestamp() WHERE id IN (SELECT id FROM whose)
 ) {COUNTS}
-""",
+""",  # noqa: S608  # parts of our own
 )
 
+# A revocation stands until consent is given anew, even if the file has not heard of it.
 CONSENTS = Statements(
     target="consents",
     staging="""borrower_id text, channel text, kind text, given_at timestamptz, revoked_at timestamptz,
@@ -94,14 +95,17 @@ CONSENTS = Statements(
     key=("borrower_id", "channel", "kind"),
     check=f"""
 SELECT i.line, concat_ws('; ', {BORROWER_KNOWN},
-    CASE WHEN i.revoked_at < i.given_at THEN 'revoked_at: is before given_at' END) AS reason
+    CASE WHEN i.revoked_at < i.given_at THEN 'revoked_at: is before given_at' END) AS reject
 FROM incoming i LEFT JOIN borrowers b ON b.external_id = i.borrower_id
-WHERE i.reason IS NULL
-""",
+WHERE i.reject IS NULL
+""",  # noqa: S608  # parts of our own
     apply=f"""
 WITH wanted AS MATERIALIZED (
-    SELECT i.line, b.id AS borrower_id, i.channel, i.kind, i.given_at, i.revoked_at, i.source
-    FROM incoming i JOIN borrowers b ON b.external_id = i.borrower_id WHERE i.reason IS NULL
+    SELECT i.line, b.id AS borrower_id, i.channel, i.kind, i.given_at, i.source,
+           coalesce(i.revoked_at, CASE WHEN c.revoked_at >= i.given_at THEN c.revoked_at END) AS revoked_at
+    FROM incoming i JOIN borrowers b ON b.external_id = i.borrower_id
+    LEFT JOIN consents c ON c.borrower_id = b.id AND c.channel = i.channel AND c.kind = i.kind
+    WHERE i.reject IS NULL
 ), changed AS (
     UPDATE consents c SET given_at = w.given_at, revoked_at = w.revoked_at, source = w.source
     FROM wanted w
@@ -114,7 +118,7 @@ WITH wanted AS MATERIALIZED (
     ON CONFLICT (borrower_id, channel, kind) DO NOTHING
     RETURNING borrower_id
 ), {TOUCH} {COUNTS}
-""",
+""",  # noqa: S608  # parts of our own
 )
 
 CONTACTS = Statements(
@@ -126,14 +130,14 @@ CONTACTS = Statements(
 SELECT i.line, concat_ws('; ', {BORROWER_KNOWN}, {PORTFOLIO_KNOWN}, {ACCOUNT_KNOWN},
     CASE WHEN c.borrower_id <> b.id THEN 'borrower_id: the contact is of another borrower' END,
     CASE WHEN i.at > greatest(dunlin_now(), clock_timestamp()) + interval '5 minutes'
-         THEN 'at: lies in the future' END) AS reason
+         THEN 'at: lies in the future' END) AS reject
 FROM incoming i {BOOK} LEFT JOIN contacts c ON c.external_id = i.contact_id
-WHERE i.reason IS NULL
-""",
+WHERE i.reject IS NULL
+""",  # noqa: S608  # parts of our own
     apply=f"""
 WITH wanted AS MATERIALIZED (
     SELECT i.line, i.contact_id, i.at, i.channel, i.tier, i.outcome, b.id AS borrower_id, a.id AS account_id
-    FROM incoming i {BOOK} WHERE i.reason IS NULL
+    FROM incoming i {BOOK} WHERE i.reject IS NULL
 ), changed AS (
     UPDATE contacts c SET account_id = w.account_id, at = w.at, channel = w.channel, tier = w.tier,
            outcome = w.outcome
@@ -147,5 +151,5 @@ WITH wanted AS MATERIALIZED (
     WHERE NOT EXISTS (SELECT FROM contacts c WHERE c.external_id = w.contact_id) ORDER BY line
     RETURNING borrower_id
 ), {TOUCH} {COUNTS}
-""",
+""",  # noqa: S608  # parts of our own
 )

@@ -1,7 +1,7 @@
 """What an import of one kind is made of, and the parts of SQL that several kinds share.
 
 A file is copied into the temporary table `incoming`; everything after that is a handful of statements over
-sets, whatever the size of the file. A row with a `reason` is rejected.
+sets, whatever the size of the file. A row with a `reject` is not loaded, for that reason.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Statements:
     key: tuple[str, ...]
     """What no two rows of one file may share."""
     check: str | None
-    """Selects (line, reason) of rows that do not fit the book."""
+    """Selects (line, reject) of rows that do not fit the book."""
     apply: str
     """Changes and inserts; selects the two counts, inserted first."""
 

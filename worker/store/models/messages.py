@@ -35,7 +35,11 @@ class Message(Base):
             "state <> 'scheduled' OR (send_at IS NOT NULL AND send_before IS NOT NULL)",
             name="messages_scheduled_when",
         ),
-        CheckConstraint("(state = 'sending') = (lease_until IS NOT NULL)", name="messages_leased"),
+        CheckConstraint(
+            "(state = 'sending') = (lease_until IS NOT NULL)"
+            " AND (state <> 'sending' OR (lease_token IS NOT NULL AND attempt_id IS NOT NULL))",
+            name="messages_leased",
+        ),
         CheckConstraint(
             "state NOT IN ('sent', 'delivered', 'undelivered') OR sent_at IS NOT NULL",
             name="messages_sent_when",
@@ -82,6 +86,12 @@ class Message(Base):
             postgresql_where=text(
                 "state IN ('planned', 'awaiting_approval', 'scheduled', 'sending', 'unconfirmed')"
             ),
+        ),
+        # The inbox shows a borrower's popups.
+        Index(
+            "messages_inbox",
+            "borrower_id",
+            postgresql_where=text("channel = 'in_app' AND state IN ('sent', 'delivered')"),
         ),
         # status counts a run's messages by state; rerun picks among them.
         Index("messages_run", "run_id", "state"),
@@ -172,6 +182,7 @@ class MessageEvent(Base):
 
     __tablename__ = "message_events"
     __table_args__ = (
+        CheckConstraint("actor <> ''", name="message_events_actor_check"),
         # explain reads a message's events.
         Index("message_events_message", "message_id"),
         BY_MONTH,

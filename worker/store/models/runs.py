@@ -58,7 +58,11 @@ class RunShard(Base):
     __tablename__ = "run_shards"
     __table_args__ = (
         CheckConstraint("state IN ('todo', 'done')", name="run_shards_state_check"),
-        CheckConstraint("state = 'todo' OR overdue = covered + excluded", name="run_shards_check"),
+        CheckConstraint(
+            "state = 'todo' OR (overdue IS NOT NULL AND covered IS NOT NULL AND excluded IS NOT NULL"
+            " AND messages IS NOT NULL AND overdue = covered + excluded)",
+            name="run_shards_sums",
+        ),
     )
 
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)

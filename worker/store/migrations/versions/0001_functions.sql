@@ -3,38 +3,17 @@
 CREATE FUNCTION dunlin_now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
     SELECT clock_timestamp() + CASE
         WHEN EXISTS (SELECT FROM portfolios WHERE mode <> 'sandbox') THEN interval '0'
-        ELSE (SELECT offset_by FROM clock_offset)
+        ELSE coalesce((SELECT offset_by FROM clock_offset), interval '0')
     END
 $$;
 
--- Makes the month partitions from the month of `first` on, where they are missing. Returns how many it made.
-CREATE FUNCTION dunlin_make_months(first date, months integer) RETURNS integer LANGUAGE plpgsql AS $$
-DECLARE
-    parent text;
-    month date;
-    made integer := 0;
-BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('dunlin_make_months'));
-    FOREACH parent IN ARRAY ARRAY['messages', 'message_accounts', 'message_contents', 'attempts', 'receipts',
-                                  'message_events'] LOOP
-        FOR i IN 0 .. months - 1 LOOP
-            month := (date_trunc('month', first) + make_interval(months => i))::date;
-            IF to_regclass(format('%I', parent || to_char(month, '_YYYY_MM'))) IS NULL THEN
-                EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
-                               parent || to_char(month, '_YYYY_MM'), parent, month,
-                               (month + interval '1 month')::date);
-                made := made + 1;
-            END IF;
-        END LOOP;
-    END LOOP;
-    RETURN made;
-END
-$$;
-
 -- Every change of a message's state is checked against the table of moves and leaves an event, whoever makes it.
-CREATE FUNCTION dunlin_message_moved() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Without nested loops, because a plan that was cached for one row would be walked for thousands.
+CREATE FUNCTION dunlin_message_moved() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
 DECLARE
     bad record;
+    now timestamptz := dunlin_now();
+    actor text := coalesce(nullif(current_setting('application_name'), ''), session_user);
 BEGIN
     SELECT o.state AS from_state, n.state AS to_state, n.id INTO bad
     FROM new_rows n JOIN old_rows o ON o.id = n.id AND o.business_on = n.business_on
@@ -45,8 +24,7 @@ BEGIN
             USING ERRCODE = 'check_violation';
     END IF;
     INSERT INTO message_events (business_on, message_id, attempt_id, at, kind, from_state, to_state, reason, actor)
-    SELECT n.business_on, n.id, n.attempt_id, dunlin_now(), 'state', o.state, n.state, n.reason,
-           current_setting('application_name')
+    SELECT n.business_on, n.id, n.attempt_id, now, 'state', o.state, n.state, n.reason, actor
     FROM new_rows n JOIN old_rows o ON o.id = n.id AND o.business_on = n.business_on
     WHERE n.state <> o.state;
     RETURN NULL;
@@ -54,6 +32,59 @@ END
 $$;
 CREATE TRIGGER message_moved AFTER UPDATE ON messages REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION dunlin_message_moved();
+
+-- The check above finds a row again by its key.
+CREATE FUNCTION dunlin_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '%: % is refused', TG_TABLE_NAME, lower(TG_OP) USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+CREATE TRIGGER message_key_fixed BEFORE UPDATE OF business_on, id ON messages FOR EACH ROW
+    WHEN (old.business_on <> new.business_on OR old.id <> new.id) EXECUTE FUNCTION dunlin_refuse();
+
+-- A month of one table. Statement triggers are not inherited: a month gets its own, so that a statement which names
+-- it directly is held to the same rules.
+CREATE FUNCTION dunlin_guard_partition(parent text, partition text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF parent = 'messages' THEN
+        EXECUTE format('CREATE TRIGGER message_moved AFTER UPDATE ON %I REFERENCING OLD TABLE AS old_rows '
+            'NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION dunlin_message_moved()', partition);
+    ELSIF parent = 'message_events' THEN
+        EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON %I '
+            'FOR EACH STATEMENT EXECUTE FUNCTION dunlin_append_only()', partition);
+    END IF;
+END
+$$;
+
+-- Makes the month partitions from the month of `first` on, where they are missing. Returns how many it made. A month
+-- whose rows are in the DEFAULT partition already cannot be made; it is skipped, and upkeep sounds the alarm.
+CREATE FUNCTION dunlin_make_months(first date, months integer) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    parent text;
+    partition text;
+    month date;
+    made integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('dunlin_make_months'));
+    FOREACH parent IN ARRAY ARRAY['messages', 'message_accounts', 'message_contents', 'attempts', 'receipts',
+                                  'message_events'] LOOP
+        FOR i IN 0 .. months - 1 LOOP
+            month := (date_trunc('month', first::timestamp) + make_interval(months => i))::date;
+            partition := parent || to_char(month, '_YYYY_MM');
+            CONTINUE WHEN to_regclass(format('%I', partition)) IS NOT NULL;
+            BEGIN
+                EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
+                               partition, parent, month, (month + interval '1 month')::date);
+                PERFORM dunlin_guard_partition(parent, partition);
+                made := made + 1;
+            EXCEPTION WHEN check_violation THEN
+                RAISE WARNING 'the DEFAULT partition of % holds rows of %', parent, month;
+            END;
+        END LOOP;
+    END LOOP;
+    RETURN made;
+END
+$$;
 
 -- What happened stays as it was written.
 CREATE FUNCTION dunlin_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -63,8 +94,12 @@ END
 $$;
 CREATE TRIGGER message_events_append_only BEFORE UPDATE OR DELETE ON message_events
     FOR EACH ROW EXECUTE FUNCTION dunlin_append_only();
+CREATE TRIGGER message_events_no_truncate BEFORE TRUNCATE ON message_events
+    FOR EACH STATEMENT EXECUTE FUNCTION dunlin_append_only();
 CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON audit
     FOR EACH ROW EXECUTE FUNCTION dunlin_append_only();
+CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit
+    FOR EACH STATEMENT EXECUTE FUNCTION dunlin_append_only();
 
 -- The net under the months that upkeep makes ahead; a row in it is an alarm.
 CREATE TABLE messages_default PARTITION OF messages DEFAULT;
@@ -73,7 +108,9 @@ CREATE TABLE message_contents_default PARTITION OF message_contents DEFAULT;
 CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
 CREATE TABLE receipts_default PARTITION OF receipts DEFAULT;
 CREATE TABLE message_events_default PARTITION OF message_events DEFAULT;
-SELECT dunlin_make_months(current_date - 31, 5);
+SELECT dunlin_guard_partition('messages', 'messages_default'),
+       dunlin_guard_partition('message_events', 'message_events_default');
+SELECT dunlin_make_months((current_date - interval '1 month')::date, 5);
 
 -- The types of the active holds that stop a message: those on the borrower, or else, if every account of the
 -- message that still owes has one of its own, those.

@@ -29,6 +29,7 @@ MOVES = {
 def upgrade() -> None:
     here = Path(__file__).parent
     driver = op.get_bind().connection.driver_connection  # the driver's own, so that % in a script stays a %
+    assert driver is not None
     for name in ("0001_tables.sql", "0001_functions.sql"):
         driver.execute((here / name).read_text(encoding="utf-8"))
     moves = sa.table("message_moves", sa.column("from_state"), sa.column("to_state"))

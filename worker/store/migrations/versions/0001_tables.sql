@@ -152,7 +152,8 @@ CREATE TABLE run_shards (
     messages integer,
     finished_at timestamptz,
     PRIMARY KEY (run_id, shard_no),
-    CHECK (state = 'todo' OR overdue = covered + excluded)
+    CONSTRAINT run_shards_sums CHECK (state = 'todo' OR (overdue IS NOT NULL AND covered IS NOT NULL
+        AND excluded IS NOT NULL AND messages IS NOT NULL AND overdue = covered + excluded))
 );
 
 CREATE TABLE run_exclusions (
@@ -208,7 +209,8 @@ CREATE TABLE messages (
         OR state NOT IN ('failed', 'suppressed', 'cancelled', 'expired', 'unconfirmed')),
     CONSTRAINT messages_scheduled_when CHECK (state <> 'scheduled'
         OR (send_at IS NOT NULL AND send_before IS NOT NULL)),
-    CONSTRAINT messages_leased CHECK ((state = 'sending') = (lease_until IS NOT NULL)),
+    CONSTRAINT messages_leased CHECK ((state = 'sending') = (lease_until IS NOT NULL)
+        AND (state <> 'sending' OR (lease_token IS NOT NULL AND attempt_id IS NOT NULL))),
     CONSTRAINT messages_sent_when CHECK (state NOT IN ('sent', 'delivered', 'undelivered') OR sent_at IS NOT NULL),
     CONSTRAINT messages_approved CHECK (NOT requires_approval OR approved_at IS NOT NULL
         OR state NOT IN ('scheduled', 'sending', 'unconfirmed', 'sent', 'delivered', 'undelivered'))
@@ -228,6 +230,9 @@ CREATE INDEX messages_awaiting ON messages (expires_at) WHERE state = 'awaiting_
 -- Planning supersedes a borrower's open messages; an opt-out and a change of mode cancel them.
 CREATE INDEX messages_open ON messages (borrower_id, portfolio_id)
     WHERE state IN ('planned', 'awaiting_approval', 'scheduled', 'sending', 'unconfirmed');
+-- The inbox shows a borrower's popups.
+CREATE INDEX messages_inbox ON messages (borrower_id)
+    WHERE channel = 'in_app' AND state IN ('sent', 'delivered');
 -- status counts a run's messages by state; rerun picks among them.
 CREATE INDEX messages_run ON messages (run_id, state);
 
@@ -318,7 +323,7 @@ CREATE TABLE message_events (
     from_state text,
     to_state text,
     reason text,
-    actor text NOT NULL,
+    actor text NOT NULL CHECK (actor <> ''),
     PRIMARY KEY (business_on, seq)
 ) PARTITION BY RANGE (business_on);
 -- explain reads a message's events.

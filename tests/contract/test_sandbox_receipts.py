@@ -19,7 +19,9 @@ from worker.sandbox.server import SandboxConfig
 CONFIG = SandboxConfig(progress_s=0.03)
 BORROWER = "+12065550101"
 SENDER = "+15005550006"
-QUERY = "b=2031-03-01&m=11111111-1111-4111-8111-111111111111&a=22222222-2222-4222-8222-222222222222&x=%2B%20y"
+QUERY = (
+    "b=2031-03-01&m=11111111-1111-4111-8111-111111111111&a=22222222-2222-4222-8222-222222222222&x=%2B%20%7Ey"
+)
 
 
 @dataclass
@@ -214,19 +216,23 @@ def test_fault_hold_keeps_a_message_queued_until_released(box, receiver):
     wait_for(lambda: [r.path for r in receiver.requests].count("/held") == 2)
 
 
-def test_a_held_message_fails_when_its_validity_ends(box, receiver):
+def test_a_held_message_fails_when_its_validity_ends_and_a_released_one_does_not(box, receiver):
     box.client.set_fault("hold")
+    send(box, receiver.url + "/released", ValidityPeriod="1")
+    assert box.client.release() == 1
     send(box, receiver.url + "/status", ValidityPeriod="1")
-    wait_for(lambda: receiver.requests)
-    assert receiver.statuses() == ["failed"]
-    assert receiver.requests[0].form["ErrorCode"] == "30036"
+    wait_for(lambda: box.client.messages()[1]["status"] == "failed")
+    wait_for(lambda: len(receiver.requests) == 3)
+    assert receiver.statuses() == ["sent", "delivered", "failed"]
+    assert receiver.requests[2].form["ErrorCode"] == "30036"
     assert box.client.release() == 0
 
 
 def test_after_a_reset_nothing_is_told_of_earlier_messages(box, receiver):
-    box.client.set_fault("late", s=0.2, times=1)
-    send(box, receiver.url + "/before")
-    send(box, receiver.url + "/before")
+    box.client.set_fault("late", s=0.3, times=1)
+    send(box, receiver.url + "/told-late")
+    wait_for(lambda: box.client.messages()[0]["status"] == "delivered")
+    send(box, receiver.url + "/not-sent-yet")
     box.client.reset()
     assert box.client.messages() == []
     started = time.monotonic()

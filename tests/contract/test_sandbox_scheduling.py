@@ -9,8 +9,10 @@ from twilio.base.exceptions import TwilioRestException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
+from worker.sandbox.create_rules import check
 from worker.sandbox.process import SandboxProcess, sandbox_process
 from worker.sandbox.server import SandboxConfig
+from worker.sandbox.twilio_errors import ApiError
 
 CONFIG = SandboxConfig(progress_s=0.02)
 SENDER = "+15005550006"
@@ -111,3 +113,24 @@ def test_scheduling_outside_its_rules_is_refused(box, twilio, ahead, fields, cod
     when = {"send_at": datetime.now(UTC) + ahead}
     assert refusal(twilio, **(service | when | fields)) == (400, code)
     assert box.client.counts()["messages"] == {}
+
+
+@pytest.mark.parametrize(
+    ("ahead", "code"),
+    [
+        (timedelta(seconds=300), 35117),
+        (timedelta(seconds=301), None),
+        (timedelta(days=35), None),
+        (timedelta(days=35, seconds=1), 35115),
+    ],
+)
+def test_the_window_for_scheduling_ends_to_the_second(ahead, code):
+    now = datetime(2031, 3, 1, 12, tzinfo=UTC)
+    form = {"To": BORROWER, "Body": "x", "MessagingServiceSid": SERVICE, "ScheduleType": "fixed"}
+    form["SendAt"] = (now + ahead).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if code is None:
+        assert check(form, now).send_at == now + ahead
+    else:
+        with pytest.raises(ApiError) as caught:
+            check(form, now)
+        assert caught.value.code == code

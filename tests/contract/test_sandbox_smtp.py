@@ -231,10 +231,10 @@ def test_drop_after_data_keeps_the_mail_and_says_nothing(box):
 
 
 def test_latency_keeps_the_mail_first_and_answers_late(box):
-    box.client.set_fault("latency", channel="email", s=0.5)
+    box.client.set_fault("latency", channel="email", s=0.6)
     with pytest.raises(aiosmtplib.SMTPReadTimeoutError):
-        send(box, timeout=0.2)
+        send(box, timeout=0.3)
     assert counts(box) == {"accepted": 1, "refused": 0}
     started = time.monotonic()
     send(box)
-    assert time.monotonic() - started >= 0.5
+    assert time.monotonic() - started >= 0.6

@@ -50,6 +50,12 @@ def test_a_policy_without_a_collector_s_disclosure_is_fine() -> None:
     assert found(us(collector_disclosure="")) == []
 
 
+def test_words_that_html_has_to_escape_are_still_found() -> None:
+    creditor = us(name="Example & Sons", dispute_route="write to <disputes@example.org>")
+    catalogue = Catalogue(default_root())
+    assert check(catalogue, ("stern",), ("en-US",), channels=("email",), creditor=creditor) == []
+
+
 def test_a_tier_of_a_lender_s_own_is_held_to_the_stern_list() -> None:
     assert "legal_basis" not in required("en-US", "reminder", "sms")
     assert "legal_basis" in required("en-US", "final_call", "sms")

@@ -44,6 +44,8 @@ ESCAPES = [
     "{{ namespace(a=1) }}",
     "{{ lipsum.__globals__['os'] }}",
     "{{ lipsum() }}",
+    "{{ lipsum }}",
+    "{{ range }}",
     "{{ self.__init__ }}",
     "{{ self }}",
     "{{ range(10) }}",

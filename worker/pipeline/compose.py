@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -69,7 +70,7 @@ def compose(
     return Composed(row, adapter, outgoing, adapter.build(outgoing), content)
 
 
-def facts_of(row: RowMapping, channel: str, loaded: LoadedPolicy, link: str) -> MessageFacts:
+def facts_of(row: Mapping[Any, Any], channel: str, loaded: LoadedPolicy, link: str) -> MessageFacts:
     """The claimed row as a template sees it."""
     identity = loaded.policy.portfolio
     return MessageFacts(

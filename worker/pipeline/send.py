@@ -101,6 +101,8 @@ def _compose_all(
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not take the batch with it
             log.error("send.not_composed", message=str(row["id"]), error=type(error).__name__)
             batch.results.append((row, error, False))
+            if isinstance(error, Throttled | Misconfigured):
+                batch.stop = error
     return composed
 
 

@@ -50,7 +50,7 @@ _MAIL_HOSTS = ("example.com", "example.org", "example.net")
 _BROKEN_PHONES = {
     "cn": {40: "+1416555014", 41: "无"},
     "us": {40: "212-555-01", 41: "n/a"},
-    "uk": {40: "07700 9001", 41: "unknown"},
+    "uk": {40: "07700 9", 41: "unknown"},
 }
 _BROKEN_EMAILS = {
     "cn": {60: "wei.zhang@example", 61: "li na@example.com"},

@@ -190,6 +190,8 @@ def _match(kind: Kind, given: Mapping[str, Any]) -> tuple[str, str, str]:
     _only(given, {"to", "channel", "on"}, "match")
     to, channel, on = (given.get(name) or "" for name in ("to", "channel", "on"))
     on = on or "create"
+    if not isinstance(to, str):
+        raise BadFault(f"match.to: {to!r} is no text")
     if channel not in ("", *CHANNELS):
         raise BadFault(f"match.channel: {channel!r} is none of {', '.join(CHANNELS)}")
     if on not in OPERATIONS:

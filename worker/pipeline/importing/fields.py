@@ -188,7 +188,8 @@ def phone(cell: str, region: str) -> str | None:
     try:
         parsed = parse(number, region or None)
     except NumberParseException:
-        raise BadCell("not a phone number" if region else "no country code, and no region given") from None
+        coded = region or number.startswith("+")
+        raise BadCell("not a phone number" if coded else "no country code, and no region given") from None
     if is_possible_number_with_reason(parsed) != ValidationResult.IS_POSSIBLE:
         raise BadCell("has the wrong length for its country")
     return format_number(parsed, PhoneNumberFormat.E164)

@@ -129,7 +129,7 @@ CONTACTS = Statements(
     check=f"""
 SELECT i.line, concat_ws('; ', {BORROWER_KNOWN}, {PORTFOLIO_KNOWN}, {ACCOUNT_KNOWN},
     CASE WHEN c.borrower_id <> b.id THEN 'borrower_id: the contact is of another borrower' END,
-    CASE WHEN i.at > greatest(dunlin_now(), clock_timestamp()) + interval '5 minutes'
+    CASE WHEN i.at > dunlin_now() + interval '5 minutes'
          THEN 'at: lies in the future' END) AS reject
 FROM incoming i {BOOK} LEFT JOIN contacts c ON c.external_id = i.contact_id
 WHERE i.reject IS NULL

@@ -1,0 +1,40 @@
+# Everything runs in .venv with the locked dependencies; the first target that needs it makes it.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo up test lint unit lock clean
+
+demo: .venv/ready
+	@$(BIN)/dunlin demo
+
+up: .venv/ready
+	@$(BIN)/dunlin up
+
+test: lint unit
+
+lint: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/dunlin templates check
+
+unit: .venv/ready
+	rm -f .coverage .coverage.*
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
+
+# The locks name versions and hashes and no index: they install from whichever one pip is set up for.
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
+	--no-emit-find-links --no-header
+lock: .venv/ready
+	$(COMPILE) --extra sandbox --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra dev --extra local --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+.venv/ready: requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf .venv build dist .dunlin .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,5 @@
+"""`python -m worker` is `dunlin`."""
+
+from worker.cli import main
+
+main()

@@ -1,0 +1,171 @@
+"""What has to be right before anything is sent: the finder behind `dunlin doctor`, `templates check` and
+start-up.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Connection, text
+
+from worker import settings, wiring
+from worker.channels.base import Misconfigured
+from worker.portfolios.load import PolicyInvalid
+from worker.rendering.check import Problem, check
+from worker.rendering.environment import TemplateBroken, TemplateMissing
+from worker.sandbox.client import SandboxClient, SandboxUnreachable
+from worker.store import partitions, schema
+from worker.store.engine import DatabaseDown, database_errors
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    level: str
+    """ok, warning (works, but look at it) or error (do not send like this)."""
+    says: str
+    """What was found; for anything but ok also what to do."""
+
+
+def examine() -> list[Finding]:
+    """Every check, in the order in which trouble is best looked at. None raises."""
+    findings: list[Finding] = []
+    for name, look in (
+        ("database", _database),
+        ("broker", _broker),
+        ("policies", _policies),
+        ("templates", _templates),
+        ("providers", _providers),
+    ):
+        findings += look(name)
+    return findings
+
+
+def template_problems() -> list[Problem]:
+    """Everything wrong with the templates of the portfolios' locales and tiers, and with the policies'
+    words.
+    """
+    catalogue, problems = wiring.catalogue(), []
+    for version in wiring.policies().values():
+        policy = version.policy
+        problems += check(
+            catalogue, policy.tiers, [policy.portfolio.locale], creditor=policy.creditor_words()
+        )
+    return list(dict.fromkeys(problems))
+
+
+def _database(name: str) -> Iterator[Finding]:
+    try:
+        with database_errors(), wiring.engine("doctor").connect() as connection:
+            yield from _inside(connection)
+    except DatabaseDown as error:
+        yield Finding(name, "error", f"{error}; is it up, and is DUNLIN_DATABASE_URL right?")
+
+
+def _inside(connection: Connection) -> Iterator[Finding]:
+    revision = schema.present(connection)
+    if revision != schema.wanted():
+        yield Finding(
+            "migrations", "error", f"at {revision or 'nothing'}, needs {schema.wanted()}: run dunlin migrate"
+        )
+        return
+    yield Finding("migrations", "ok", f"at {revision}")
+    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        value = connection.execute(text("SELECT current_setting(:name)"), {"name": setting}).scalar_one()
+        if value == "off":
+            yield Finding(setting, "error", "off: after a crash what was sent could be forgotten; turn it on")
+        else:
+            yield Finding(setting, "ok", value)
+    astray = partitions.outside_every_month(connection)
+    if astray:
+        yield Finding(
+            "partitions", "error", f"{astray} messages outside every month: is tasks.upkeep running?"
+        )
+    moved = connection.execute(text("SELECT offset_by FROM clock_offset WHERE offset_by <> '0'")).scalar()
+    if moved is not None:
+        yield Finding(
+            "clock", "warning", f"moved by {moved}; it counts only while all portfolios are in sandbox"
+        )
+
+
+def _broker(name: str) -> Iterator[Finding]:
+    url = settings.current().redis_url.get_secret_value()
+    try:
+        with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as client:
+            client.ping()
+            yield Finding(name, "ok", "Redis answers")
+            policy = str(client.info("memory").get("maxmemory_policy", "unknown"))
+    except (RedisError, OSError, ValueError) as error:
+        yield Finding(name, "error", f"{type(error).__name__}: is Redis up, and is DUNLIN_REDIS_URL right?")
+        return
+    if policy == "noeviction":
+        yield Finding("eviction policy", "ok", policy)
+    else:
+        yield Finding(
+            "eviction policy", "error", f"{policy}: Redis may drop wake-ups; set maxmemory-policy noeviction"
+        )
+
+
+def _policies(name: str) -> Iterator[Finding]:
+    try:
+        versions = wiring.policies()
+    except PolicyInvalid as error:
+        for problem in error.problems:
+            yield Finding(name, "error", problem)
+        return
+    for version in versions.values():
+        identity = version.policy.portfolio
+        level = (
+            "warning"
+            if identity.mode == "live" and not settings.current().public_url.startswith("https")
+            else "ok"
+        )
+        yield Finding(f"policy {identity.id}", level, f"mode {identity.mode}, version {version.hash[:12]}")
+
+
+def _templates(name: str) -> Iterator[Finding]:
+    try:
+        problems = template_problems()
+    except (TemplateBroken, TemplateMissing, PolicyInvalid) as error:
+        yield Finding(name, "error", str(error))
+        return
+    for problem in problems:
+        yield Finding(name, "error", f"{problem.file}: {problem.what}")
+    if not problems:
+        yield Finding(name, "ok", f"all render, version {wiring.catalogue().version()[:12]}")
+
+
+def _providers(_name: str) -> Iterator[Finding]:
+    try:
+        versions = wiring.policies()
+    except PolicyInvalid:
+        return
+    needed = {
+        (channel, policy.providers[channel], policy.portfolio.mode)
+        for policy in (version.policy for version in versions.values())
+        for tier in policy.tiers.values()
+        for channel in tier.channels
+    }
+    for channel, provider, mode in sorted(needed):
+        yield _look(f"{channel} by {provider} ({mode})", wiring.adapter(channel, provider, mode).check)
+    if any(mode == "sandbox" for _, _, mode in needed):
+        url = settings.current().sandbox_url
+        try:
+            SandboxClient(url, timeout_s=2).health()
+            yield Finding("sandbox", "ok", f"answers at {url}")
+        except SandboxUnreachable:
+            yield Finding("sandbox", "warning", f"does not answer at {url}: start it with dunlin sandbox")
+
+
+def _look(what: str, checked: Callable[[], None]) -> Finding:
+    try:
+        checked()
+    except Misconfigured as error:
+        return Finding(what, "error", str(error))
+    return Finding(what, "ok", "configured")

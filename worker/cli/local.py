@@ -1,0 +1,115 @@
+"""`dunlin demo` and `dunlin up`: everything on one machine."""
+
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+from rich.progress import Progress, TaskID
+
+from worker import settings, wiring
+from worker.cli.output import Exit, console, fail, progress
+from worker.demo import run as demo_run
+from worker.demo import show
+from worker.demo.stage import DemoFailed, Stage, import_sample, stage
+from worker.store import clock
+from worker.store.engine import database_errors
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(demo)
+    app.command()(up)
+
+
+def demo() -> None:
+    """Run the sample book through a real installation on this machine; leave nothing running."""
+    folder = Path(tempfile.mkdtemp(prefix="dunlin-"))
+    folder.chmod(0o755)  # the database runs as a user of its own when we are root
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        with database_errors(), stage(folder, _say) as running:
+            agree = _play(running, folder)
+    except DemoFailed as error:
+        fail(f"{error} (kept)", Exit.FAILED)
+    except KeyboardInterrupt:
+        fail("stopped before the end", Exit.FAILED)
+    shutil.rmtree(folder, ignore_errors=True)
+    if not agree:
+        fail("the books do not agree", Exit.FAILED)
+    console.print("[bold green]Done.[/] Nothing is left running. To keep it up and look around: make up")
+
+
+def up() -> None:
+    """Like demo, but stays up until Ctrl-C, keeps its data in DUNLIN_STATE_DIR, and restarts what dies."""
+    folder = settings.current().state_dir.resolve()
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        with database_errors(), stage(folder, _say) as running:
+            _play(running, folder)
+            _print_environment(running)
+            console.print("[bold green]Up.[/] Ctrl-C stops everything; the data stays in", str(folder))
+            _keep_up(running)
+    except DemoFailed as error:
+        fail(str(error), Exit.FAILED)
+    except KeyboardInterrupt:
+        console.print("\nStopped.")
+
+
+def _play(running: Stage, folder: Path) -> bool:
+    versions, on = wiring.policies(), demo_run.business_day()
+    with progress() as bar:
+        reports = import_sample(running.engine, versions, folder / "book", on, _advance(bar, "import "))
+        console.print(
+            f"Sample book of {on}: "
+            + ", ".join(f"{report.read} {report.kind}" for report in reports)
+            + f"; {sum(report.warnings for report in reports)} rows without a usable address or zone, on purpose"
+        )
+        runs = demo_run.scan_all(running.engine, versions, on, running.processes, _advance(bar, "scan "))
+    with running.engine.connect() as connection:
+        show.outcome(console, connection, runs)
+        show.reasons(console, connection, runs)
+        agree = show.books(console, connection, runs)
+        agree = show.journal(console, connection, running.sandbox, runs) and agree
+        show.samples(console, connection)
+        show.places(console, running.addresses)
+    with running.engine.begin() as connection:
+        clock.restore(connection)
+    return agree
+
+
+def _advance(bar: Progress, prefix: str) -> Callable[[str, int, int], None]:
+    tasks: dict[str, TaskID] = {}
+
+    def advance(name: str, done: int, total: int) -> None:
+        if name not in tasks:
+            tasks[name] = bar.add_task(prefix + name, total=total)
+        bar.update(tasks[name], completed=done, total=total)
+
+    return advance
+
+
+def _print_environment(running: Stage) -> None:
+    console.print("To use the command against this installation:")
+    for name, value in running.environment.items():
+        if name.startswith(settings.PREFIX):
+            console.print(f"  export {name}='{value}'", markup=False, soft_wrap=True)
+
+
+def _keep_up(running: Stage) -> None:
+    while True:
+        for part in running.processes.died():
+            console.print(f"{part.name} stopped; starting it again", markup=False)
+            running.processes.restart(part)
+        time.sleep(1)
+
+
+def _terminated(_number: int, _frame: object) -> None:
+    # As if by Ctrl-C: leave through every context, so that nothing stays running.
+    raise KeyboardInterrupt
+
+
+def _say(what: str) -> None:
+    console.print(f"[dim]starting[/] {what}")

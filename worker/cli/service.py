@@ -1,0 +1,87 @@
+"""The long-running parts: worker, beat, web, Flower; and the migration before them."""
+
+import os
+import sys
+
+import typer
+import uvicorn
+
+from worker import settings, wiring
+from worker.cli.output import Exit, console, emit_json, fail
+from worker.store import schema
+from worker.store.engine import database_errors
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(migrate)
+    app.command()(worker)
+    app.command()(beat)
+    app.command()(web)
+    app.command()(flower)
+
+
+def migrate(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+    """Bring the database to this version's schema."""
+    with database_errors():
+        revision = schema.migrate(wiring.engine("migrate"))
+    if as_json:
+        emit_json({"revision": revision})
+    else:
+        console.print(f"the database is at revision {revision}")
+
+
+def worker() -> None:
+    """Run a worker: queues and processes come from DUNLIN_QUEUES and DUNLIN_CONCURRENCY."""
+    config = settings.current()
+    wiring.policies()  # a worker with an unusable policy must not start and look healthy
+    _celery(
+        "worker",
+        "--queues",
+        config.queues,
+        "--concurrency",
+        str(config.concurrency),
+        "--loglevel",
+        config.log_level,
+        "--without-gossip",
+        "--without-mingle",
+        "--task-events",
+    )
+
+
+def beat() -> None:
+    """Run the scheduler. Two of them are harmless; one that was down catches up."""
+    # In memory: which run is due is asked of the database, so there is nothing to remember in a file.
+    _celery("beat", "--scheduler", "celery.beat:Scheduler", "--loglevel", settings.current().log_level)
+
+
+def flower() -> None:
+    """Run Flower on DUNLIN_FLOWER_PORT; in production behind basic authentication."""
+    config = settings.current()
+    options = ["flower", f"--port={config.flower_port}", f"--address={config.web_host}"]
+    secret = config.flower_basic_auth.get_secret_value()
+    if not secret and config.environment == "production":
+        fail("Flower can start tasks: production needs DUNLIN_FLOWER_BASIC_AUTH", Exit.REFUSED)
+    # By environment, not by argument: arguments are visible to every user of the machine.
+    if secret:
+        os.environ["FLOWER_BASIC_AUTH"] = secret
+    _celery(*options)
+
+
+def web() -> None:
+    """Run the web service: webhooks, inbox, health."""
+    config = settings.current()
+    uvicorn.run(
+        "worker.web.app:create",
+        factory=True,
+        host=config.web_host,
+        port=config.web_port,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+
+
+def _celery(*arguments: str) -> None:
+    # A process of its own name and signals; Celery's main never returns into our command.
+    os.execv(sys.executable, [sys.executable, "-m", "celery", "-A", "worker.app", *arguments])  # noqa: S606  # ours

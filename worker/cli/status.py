@@ -1,0 +1,96 @@
+"""`dunlin status`: runs at a glance, or one run in full."""
+
+from uuid import UUID
+
+import typer
+from sqlalchemy import Connection
+
+from worker import wiring
+from worker.cli.output import Exit, console, emit_json, fail, table
+from worker.cli.rerun import uuid_of
+from worker.pipeline.byhand import count_by_state
+from worker.store import operate, settle
+from worker.store import status as store
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(status)
+
+
+def status(
+    run: str | None = typer.Argument(None, help="Id of a run; default: the newest runs."),
+    portfolio: str | None = typer.Option(None, help="Only this portfolio."),
+    limit: int = typer.Option(10, min=1, max=200, help="How many runs."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Show runs with their sums, what waits, and what is paused."""
+    with wiring.engine("cli").connect() as connection:
+        if run is None:
+            _overview(connection, portfolio, limit, as_json)
+        else:
+            _one(connection, uuid_of(run), as_json)
+
+
+def _overview(connection: Connection, portfolio: str | None, limit: int, as_json: bool) -> None:
+    runs = store.runs(connection, portfolio=portfolio, limit=limit)
+    rows = [(r, count_by_state(store.message_counts(connection, [r.id]))) for r in runs]
+    waiting, pauses = store.waiting(connection), operate.active_pauses(connection)
+    if as_json:
+        listed = [
+            {name: getattr(r, name) for name in type(r).__slots__} | {"messages": counts}
+            for r, counts in rows
+        ]
+        paused = [{name: getattr(p, name) for name in type(p).__slots__} for p in pauses]
+        emit_json({"runs": listed, "waiting": dict(waiting), "pauses": paused})
+        return
+    if not runs:
+        console.print("No runs yet. Make one with: dunlin scan")
+    else:
+        columns = ["run", "portfolio", "date", "mode", "state", "messages"]
+        shown = [
+            (r.id, r.portfolio_id, r.business_on, r.mode, r.state, summary(counts)) for r, counts in rows
+        ]
+        table("Runs", columns, shown)
+    if any(waiting.values()):
+        console.print("Waiting: " + ", ".join(f"{name} {n}" for name, n in waiting.items() if n))
+    if pauses:
+        columns = ["portfolio", "channel", "until", "by", "reason"]
+        shown_pauses = [
+            (p.portfolio_id or "all", p.channel or "all", p.until_at, p.paused_by, p.reason) for p in pauses
+        ]
+        table("Paused", columns, shown_pauses)
+
+
+def _one(connection: Connection, run_id: UUID, as_json: bool) -> None:
+    row = store.run(connection, run_id)
+    if row is None:
+        fail(f"no such run: {run_id}", Exit.REFUSED)
+    counts = store.message_counts(connection, [run_id])
+    exclusions = store.exclusion_counts(connection, [run_id])
+    books = settle.books(connection, run_id)
+    if as_json:
+        emit_json(
+            {
+                "run": {name: getattr(row, name) for name in type(row).__slots__},
+                "messages": [dict(count) for count in counts],
+                "exclusions": [dict(count) for count in exclusions],
+                "books": {name: getattr(books, name) for name in type(books).__slots__}
+                | {"agree": books.agree},
+            }
+        )
+        return
+    console.print(
+        f"Run {row.id}: {row.portfolio_id}, {row.business_on}, {row.mode}, {row.state}", markup=False
+    )
+    columns = ["tier", "channel", "state", "reason", "messages"]
+    table("Messages", columns, [[count[name] for name in columns] for count in counts], right=["messages"])
+    table("Accounts left out", ["reason", "accounts"], [(e["reason"], e["accounts"]) for e in exclusions])
+    verdict = "agree" if books.agree else "DO NOT AGREE"
+    console.print(
+        f"Books {verdict}: {books.overdue} overdue = {books.covered} in messages + {books.excluded} left out; "
+        f"({books.both_ways} in both)"
+    )
+
+
+def summary(counts: dict[str, int]) -> str:
+    return ", ".join(f"{state} {count}" for state, count in sorted(counts.items())) or "none"

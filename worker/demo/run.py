@@ -1,0 +1,88 @@
+"""Today's scan of the sample book, portfolio by portfolio, each at ten in its own morning."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
+from functools import partial
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Engine
+
+from worker.demo.processes import Processes
+from worker.demo.stage import DemoFailed
+from worker.domain.window import local_instant
+from worker.pipeline import byhand
+from worker.pipeline.policies import Policies
+from worker.portfolios.load import Version
+from worker.store import clock, plan, status
+
+LIMIT_S = 600.0
+
+
+def business_day() -> date:
+    """Today, or the Friday before a weekend: the sample portfolios do not write on Sundays."""
+    today = datetime.now(UTC).date()
+    return today - timedelta(days=max(0, today.weekday() - 4))
+
+
+def scan_all(
+    engine: Engine,
+    versions: dict[str, Version],
+    on: date,
+    processes: Processes,
+    progress: Callable[[str, int, int], None],
+) -> list[UUID]:
+    """Scans each portfolio at ten o'clock there and waits until nothing is due; returns the runs.
+
+    Raises:
+        DemoFailed: it did not come to an end.
+    """
+    ten = {name: _ten(version, on) for name, version in versions.items()}
+    with engine.begin() as connection:
+        for name in versions:
+            # The book arrived after the day before: beat must not scan that one while it is still evening
+            # there.
+            plan.record_missed(connection, portfolio=name, days=[on - timedelta(days=1)], requested_by="demo")
+    runs = []
+    # Eastern mornings come first, so that the clock only ever moves forward.
+    for name in sorted(ten, key=lambda each: ten[each]):
+        with engine.begin() as connection:
+            clock.move_to(connection, ten[name])
+        byhand.scan(engine, Policies(), versions, portfolio=name, on=on, requested_by="demo")
+        with engine.connect() as connection:
+            run_id = status.runs(connection, portfolio=name, limit=1)[0].id
+        _finish(engine, run_id, processes, partial(progress, name))
+        runs.append(run_id)
+    return runs
+
+
+def _ten(version: Version, on: date) -> datetime:
+    return local_instant(on, clock_time(10), ZoneInfo(version.policy.portfolio.timezone))
+
+
+def _finish(engine: Engine, run_id: UUID, processes: Processes, progress: Callable[[int, int], None]) -> None:
+    ends = time.monotonic() + LIMIT_S
+    while True:
+        with engine.connect() as connection:
+            waiting = status.waiting(connection)
+            counts = byhand.count_by_state(status.message_counts(connection, [run_id]))
+        busy = waiting["runs_planning"] + waiting["to_admit"] + waiting["due"] + waiting["sending"]
+        moving = sum(counts[state] for state in ("planned", "scheduled", "sending", "sent"))
+        progress(sum(counts.values()) - moving, sum(counts.values()))
+        # Receipts of what was sent come a moment later; popups stay sent until somebody opens the app.
+        if busy == 0 and waiting["unconfirmed"] == 0 and _receipts_are_in(engine, run_id):
+            return
+        dead = processes.died()
+        if dead:
+            raise DemoFailed(f"{dead[0].name} stopped; see {processes.logs / dead[0].name}.log")
+        if time.monotonic() > ends:
+            raise DemoFailed(f"not done after {LIMIT_S:.0f} s: {dict(waiting)}; logs are in {processes.logs}")
+        time.sleep(0.25)
+
+
+def _receipts_are_in(engine: Engine, run_id: UUID) -> bool:
+    with engine.connect() as connection:
+        counts = status.message_counts(connection, [run_id])
+    return not any(row["channel"] == "sms" and row["state"] == "sent" for row in counts)

@@ -1,0 +1,24 @@
+"""Finding one account by what a person types."""
+
+from sqlalchemy import Engine
+
+from worker.pipeline.byhand import Refused
+from worker.store import explain as store
+from worker.store.explain import AccountRow
+
+
+def find_account(engine: Engine, name: str) -> AccountRow:
+    """The account with this external id, or `portfolio/id` where two portfolios use the same id.
+
+    Raises:
+        Refused: there is none, or more than one.
+    """
+    portfolio, _, account = name.rpartition("/")
+    with engine.connect() as connection:
+        rows = store.accounts_named(connection, account, portfolio or None)
+    if not rows:
+        raise Refused(f"no such account: {name}")
+    if len(rows) > 1:
+        choices = ", ".join(f"{row.portfolio_id}/{row.external_id}" for row in rows)
+        raise Refused(f"more than one account is called that: {choices}")
+    return rows[0]

@@ -1,0 +1,67 @@
+"""Pauses and suppressions by hand, each with its row in the audit."""
+
+import hashlib
+
+from sqlalchemy import Engine
+
+from worker.pipeline.byhand import Refused
+from worker.store import book, operate, outcome
+from worker.store import suppress as store
+from worker.store.suppress import Suppression
+
+
+def pause(engine: Engine, *, portfolio: str | None, channel: str | None, reason: str, by: str) -> bool:
+    """Stops claims; None means all. False: the same pause is active already.
+
+    Raises:
+        Refused: no such portfolio.
+    """
+    with engine.begin() as connection:
+        if portfolio is not None and portfolio not in {row.id for row in book.portfolios(connection)}:
+            raise Refused(f"no such portfolio: {portfolio}")
+        added = outcome.pause(
+            connection, portfolio=portfolio, channel=channel, reason=reason, by=by, for_s=None
+        )
+        subject = f"{portfolio or 'all'}/{channel or 'all'}"
+        operate.audit(connection, actor=by, action="pause", subject=subject, reason=reason)
+    return added
+
+
+def resume(engine: Engine, *, portfolio: str | None, channel: str | None, by: str) -> int:
+    """Ends pauses; returns how many."""
+    with engine.begin() as connection:
+        count = operate.resume(connection, portfolio=portfolio, channel=channel, by=by)
+        operate.audit(
+            connection, actor=by, action="resume", subject=f"{portfolio or 'all'}/{channel or 'all'}"
+        )
+    return count
+
+
+def suppress(engine: Engine, *, channel: str, address: str, reason: str, by: str) -> bool:
+    """Suppresses an address and cancels what is pending to it. False: it was suppressed already."""
+    with engine.begin() as connection:
+        added = store.suppress(
+            connection, channel=channel, address=address, reason=reason, source="operator", by=by
+        )
+        operate.audit(
+            connection, actor=by, action="suppress", subject=_subject(channel, address), reason=reason
+        )
+    return added
+
+
+def lift(engine: Engine, *, channel: str, address: str, reason: str, by: str) -> bool:
+    """Allows a suppressed address again. False: it was not suppressed."""
+    with engine.begin() as connection:
+        lifted = store.lift(connection, channel=channel, address=address, by=by, reason=reason)
+        operate.audit(connection, actor=by, action="lift", subject=_subject(channel, address), reason=reason)
+    return lifted
+
+
+def suppressions(engine: Engine, channel: str | None, limit: int) -> list[Suppression]:
+    with engine.connect() as connection:
+        return store.active(connection, channel, limit)
+
+
+def _subject(channel: str, address: str) -> str:
+    # The audit outlives the address: it names it without holding it.
+    return f"{channel}:{hashlib.sha256(address.encode()).hexdigest()[:16]}"

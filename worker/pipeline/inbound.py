@@ -1,0 +1,187 @@
+"""Providers' callbacks, subscribers' words, and opt-out links: checked, then applied in one transaction."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from worker.channels.base import Channel, Receipt, SignatureInvalid, WebhookRequest
+from worker.pipeline.settle import apply_receipt
+from worker.store import inbound as store
+from worker.store import operate
+from worker.store import suppress as suppress_store
+from worker.store.receipts import Applied
+
+STOP_WORDS: Final = frozenset(
+    ("STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT", "OPT OUT")
+) | frozenset(("R", "T", "TD", "退订"))
+"""Twilio's default opt-out words, and those that Chinese commercial SMS name in their text."""
+START_WORDS: Final = frozenset(("START", "UNSTOP", "YES"))
+"""Twilio's default opt-in words."""
+
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+
+log = structlog.get_logger()
+
+
+class Word(StrEnum):
+    """What a subscriber's message means to us."""
+
+    STOP = "stop"
+    START = "start"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """An adapter that can verify callbacks, and whether it is the sandbox's: its secret is none."""
+
+    adapter: Channel
+    sandbox: bool
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Signed:
+    """A callback whose signature is genuine, and by whose secret."""
+
+    signer: Signer
+    receipt: Receipt
+
+
+def verify(signers: Sequence[Signer], request: WebhookRequest) -> Signed:
+    """Who signed the callback. Touches no database, so that forgeries cost little.
+
+    Raises:
+        SignatureInvalid: none of them did.
+    """
+    for signer in signers:
+        try:
+            return Signed(signer, signer.adapter.parse_receipt(request))
+        except SignatureInvalid:
+            continue
+    raise SignatureInvalid("signed by no provider of ours")
+
+
+def receive_receipt(engine: Engine, signed: Signed) -> Applied:
+    """Stores and applies a status callback; when it returns, that is committed.
+
+    Raises:
+        SignatureInvalid: the message is not of the signer's mode, so somebody used the wrong secret.
+    """
+    with engine.begin() as connection:
+        ref = signed.receipt.ref
+        mode = None if ref is None else store.mode_of(connection, ref)
+        if mode is None:
+            _only_where_nobody_is_real(connection, signed)
+        elif signed.signer.sandbox != (mode == "sandbox"):
+            raise SignatureInvalid(f"signed for another mode than {mode}")
+        return apply_receipt(connection, type(signed.signer.adapter), signed.receipt)
+
+
+def receive_text(engine: Engine, signed: Signed) -> Word | None:
+    """Keeps what a subscriber wrote and obeys STOP and START; None: we had this message already.
+
+    Raises:
+        SignatureInvalid: signed by the sandbox, while a portfolio is not in it.
+        ValueError: the provider names no message id.
+    """
+    form = signed.receipt.raw
+    provider_id, address, word = form.get("MessageSid", ""), form.get("From", ""), word_of(form)
+    if not provider_id:
+        raise ValueError("an inbound message without MessageSid")
+    if not _E164.fullmatch(address):
+        word = Word.OTHER
+    with engine.begin() as connection:
+        _only_where_nobody_is_real(connection, signed)
+        if not store.remember(
+            connection,
+            provider=signed.signer.adapter.provider,
+            provider_id=provider_id,
+            address=address,
+            word=word,
+        ):
+            return None
+        match word:
+            case Word.STOP:
+                _opt_out(connection, "sms", address, "inbound", f"sms:{_masked(address)}")
+            case Word.START:
+                _opt_in(connection, address)
+    log.info("inbound.stored", provider_id=provider_id, word=word.value)
+    return word
+
+
+def unsubscribe(engine: Engine, business_on: date, message_id: UUID) -> bool:
+    """Suppresses the address an e-mail went to; False: we have no such e-mail any more."""
+    with engine.begin() as connection:
+        addresses = store.mailed_to(connection, business_on, message_id)
+        for address in addresses:
+            _opt_out(connection, "email", address, "unsubscribe", str(message_id))
+    log.info("unsubscribe.done", message=str(message_id), addresses=len(addresses))
+    return bool(addresses)
+
+
+def locale_of(engine: Engine, business_on: date, message_id: UUID) -> str | None:
+    """The language to answer the reader of a message in; None: we have no such message."""
+    with engine.connect() as connection:
+        return store.locale_of(connection, business_on, message_id)
+
+
+def word_of(form: Mapping[str, str]) -> Word:
+    """Reads a subscriber's message. In doubt it is a STOP: punctuation around one does not undo it."""
+    said = unicodedata.normalize("NFKC", form.get("Body", "")).strip().upper()
+    bare = " ".join(said.strip(" \t\r\n.,!?;:'\"()[]。、“”‘’").split())
+    opt_out_type = form.get("OptOutType", "").upper()
+    if bare in STOP_WORDS or opt_out_type == "STOP":
+        return Word.STOP
+    if said in START_WORDS or opt_out_type == "START":
+        return Word.START
+    return Word.OTHER
+
+
+def _only_where_nobody_is_real(connection: Connection, signed: Signed) -> None:
+    if signed.signer.sandbox and not store.everything_in_sandbox(connection):
+        raise SignatureInvalid("signed by the sandbox, and real people are concerned")
+
+
+def _opt_out(connection: Connection, channel: str, address: str, source: str, subject: str) -> None:
+    # Borrowers before messages would be the wrong order of locks: suppressing cancels messages first.
+    suppress_store.suppress(
+        connection, channel=channel, address=address, reason="opted_out", source=source, by=source
+    )
+    whose = store.touch(connection, channel, address)
+    operate.audit(
+        connection,
+        actor=source,
+        action="suppress",
+        subject=subject,
+        reason="opted_out",
+        detail={"channel": channel, "borrowers": whose},
+    )
+
+
+def _opt_in(connection: Connection, address: str) -> None:
+    reason = "opted in again"
+    if not suppress_store.lift(
+        connection, channel="sms", address=address, by="inbound", reason=reason, only="inbound"
+    ):
+        return
+    whose = store.touch(connection, "sms", address)
+    operate.audit(
+        connection,
+        actor="inbound",
+        action="lift",
+        subject=f"sms:{_masked(address)}",
+        reason=reason,
+        detail={"channel": "sms", "borrowers": whose},
+    )
+
+
+def _masked(number: str) -> str:
+    return "*" * (len(number) - 4) + number[-4:]

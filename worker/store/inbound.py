@@ -1,0 +1,68 @@
+"""What the outside says to us: subscribers' words, opt-out links, and whose message a receipt speaks of."""
+
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from worker.domain.message import MessageRef
+
+_WHOSE = {"sms": "phone", "email": "email"}
+"""Column of borrowers that holds a channel's address."""
+
+
+def mode_of(connection: Connection, ref: MessageRef) -> str | None:
+    """The mode the message was planned in, which never changes; None: we have no such message."""
+    sql = text("SELECT mode FROM messages WHERE business_on = :on AND id = :id")
+    found = connection.execute(sql, {"on": ref.business_on, "id": ref.message_id}).scalar_one_or_none()
+    return None if found is None else str(found)
+
+
+def everything_in_sandbox(connection: Connection) -> bool:
+    """Whether nobody real can be concerned, because no portfolio has left the sandbox."""
+    sql = text("SELECT NOT EXISTS (SELECT FROM portfolios WHERE mode <> 'sandbox')")
+    return bool(connection.execute(sql).scalar_one())
+
+
+def remember(connection: Connection, *, provider: str, provider_id: str, address: str, word: str) -> bool:
+    """Keeps what a subscriber wrote, for ever by the provider's id; False: we had it already."""
+    sql = text("""
+        INSERT INTO inbound_messages (provider, provider_id, address, word, received_at)
+        VALUES (:provider, :provider_id, :address, :word, dunlin_now()) ON CONFLICT DO NOTHING
+    """)
+    values = {"provider": provider, "provider_id": provider_id, "address": address, "word": word}
+    return connection.execute(sql, values).rowcount == 1
+
+
+def touch(connection: Connection, channel: str, address: str) -> list[int]:
+    """What was admitted for the borrowers with this address is decided again; returns their ids."""
+    sql = text(f"""
+        WITH whose AS (
+            SELECT id FROM borrowers WHERE {_WHOSE[channel]} = :address ORDER BY id FOR UPDATE)
+        UPDATE borrowers b SET facts_changed_at = clock_timestamp() FROM whose WHERE b.id = whose.id
+        RETURNING b.id
+    """)  # noqa: S608  # one of two columns named above
+    return sorted(connection.execute(sql, {"address": address}).scalars())
+
+
+def mailed_to(connection: Connection, business_on: date, message_id: UUID) -> list[str]:
+    """Every address an e-mail was written to; once its texts are purged, the borrower's present one."""
+    sql = text("""
+        SELECT DISTINCT coalesce(c.address, b.email) AS address FROM messages m
+        JOIN borrowers b ON b.id = m.borrower_id
+        JOIN message_contents c ON c.business_on = m.business_on AND c.message_id = m.id
+        WHERE m.business_on = :on AND m.id = :id AND m.channel = 'email'
+          AND coalesce(c.address, b.email) IS NOT NULL
+        ORDER BY 1
+    """)
+    return list(connection.execute(sql, {"on": business_on, "id": message_id}).scalars())
+
+
+def locale_of(connection: Connection, business_on: date, message_id: UUID) -> str | None:
+    """The locale of the message's portfolio; None: we have no such message."""
+    sql = text("""
+        SELECT v.body #>> '{portfolio,locale}' FROM messages m JOIN portfolios p ON p.id = m.portfolio_id
+        JOIN versions v ON v.hash = p.policy_hash WHERE m.business_on = :on AND m.id = :id
+    """)
+    found = connection.execute(sql, {"on": business_on, "id": message_id}).scalar_one_or_none()
+    return None if found is None else str(found)

@@ -1,0 +1,1 @@
+"""The web service: providers' callbacks, opt-out links, the lender's in-app inbox, and health."""

@@ -1,4 +1,4 @@
-"""Real servers for the tests: one PostgreSQL and one Redis for the whole run, a fresh database for each test."""
+"""Real servers: one PostgreSQL and one Redis for each test process, a fresh database for each test."""
 
 import shutil
 import tempfile
@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from redis import Redis
 from sqlalchemy import Engine, make_url, text
 
 from worker import local
@@ -40,6 +41,15 @@ def database_url(servers: local.LocalServers) -> Iterator[str]:
     with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
+
+
+@pytest.fixture
+def redis_url(servers: local.LocalServers) -> str:
+    """An empty Redis of the test's own: a numbered database that nobody else in this process uses now."""
+    url = f"{servers.redis_url.rpartition('/')[0]}/15"
+    with Redis.from_url(url) as client:
+        client.flushdb()
+    return url
 
 
 @pytest.fixture

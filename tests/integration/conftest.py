@@ -75,8 +75,8 @@ class Book:
         values = {"portfolio": self.portfolio, "rate": Decimal("0.0005"), "since": None} | fields
         return self.one(
             "INSERT INTO accounts (portfolio_id, borrower_id, external_id, principal, amount_due, due_on, "
-            "daily_late_rate, delinquent_since) VALUES (:portfolio, :borrower, :id, 5000, :amount, :due_on, :rate, "
-            ":since) RETURNING id",
+            "daily_late_rate, delinquent_since) "
+            "VALUES (:portfolio, :borrower, :id, 5000, :amount, :due_on, :rate, :since) RETURNING id",
             borrower=borrower,
             id=name,
             amount=Decimal(amount),
@@ -84,13 +84,13 @@ class Book:
             **values,
         )
 
-    def hold(self, borrower: int, type: str = "dispute", account: int | None = None) -> int:
+    def hold(self, borrower: int, kind: str = "dispute", account: int | None = None) -> int:
         return self.one(
             "INSERT INTO holds (borrower_id, account_id, type, starts_at, created_by) "
             "VALUES (:b, :a, :t, '2000-01-01Z', 'tests') RETURNING id",
             b=borrower,
             a=account,
-            t=type,
+            t=kind,
         )
 
     def contact(self, borrower: int, account: int, tier: str, at: str, outcome: str = "delivered") -> None:
@@ -114,7 +114,8 @@ class Book:
 
     def exclusions(self) -> dict[str, str]:
         rows = self.rows(
-            "SELECT a.external_id AS account, e.reason FROM run_exclusions e JOIN accounts a ON a.id = e.account_id"
+            "SELECT a.external_id AS account, e.reason "
+            "FROM run_exclusions e JOIN accounts a ON a.id = e.account_id"
         )
         return {row["account"]: row["reason"] for row in rows}
 

@@ -78,7 +78,7 @@ def versions(engine: Engine) -> list[tuple[Any, ...]]:
     return [
         (kind, *row)
         for kind in Kind
-        for row in ask(engine, f"SELECT id, ctid, xmin, xmax FROM {kind} ORDER BY id")  # noqa: S608  # our own
+        for row in ask(engine, f"SELECT id, ctid, xmin, xmax FROM {kind} ORDER BY id")  # our own
     ]
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, text
 from worker.pipeline.book import sync_portfolios
 from worker.pipeline.importing import ImportOptions, ImportRefused, ImportReport, Kind, import_file
 from worker.portfolios.load import load_all
+from worker.store.engine import DatabaseDown, database_errors
 
 HEADER = "borrower_id,name,zone,phone,email\n"
 
@@ -150,6 +151,26 @@ def test_nothing_is_loaded_while_the_rejects_file_is_out_of_reach(
     (tmp_path / "book.rejects.csv").mkdir()
     with pytest.raises(ImportRefused, match=r"rejects file .*book\.rejects\.csv .* nothing was loaded"):
         load(ledger, tmp_path, HEADER + rows)
+    assert names(ledger) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["book.csv", "book.rejects.csv"]
+
+
+def test_a_connection_lost_in_the_middle_is_told_as_such_and_nothing_is_loaded(
+    ledger: Engine, tmp_path: Path
+) -> None:
+    def cut(_done: int, _of: int) -> None:
+        with ledger.connect() as connection:
+            connection.execute(
+                text("""
+                    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                    WHERE pid <> pg_backend_pid() AND datname = current_database()
+                """)
+            )
+
+    file = tmp_path / "book.csv"
+    file.write_text(HEADER + "B1,Ann,,,\n" * 5, encoding="utf-8")
+    with pytest.raises(DatabaseDown), database_errors():
+        import_file(ledger, Kind.BORROWERS, file, ImportOptions(), requested_by="test", progress=cut)
     assert names(ledger) == []
 
 

@@ -22,6 +22,18 @@ def days_late(days: int) -> date:
     return TODAY - timedelta(days=days)
 
 
+def lose_the_sms(book: Any) -> None:
+    """Its worker died after the provider was called, before it wrote down what came of it."""
+    book.run(
+        "UPDATE messages SET state = 'sending', lease_until = clock_timestamp(), "
+        "lease_token = gen_random_uuid(), attempt_id = gen_random_uuid() WHERE channel = 'sms'"
+    )
+    book.run(
+        "UPDATE messages SET state = 'unconfirmed', lease_until = NULL, reason = 'lease_lost' "
+        "WHERE channel = 'sms'"
+    )
+
+
 @pytest.mark.parametrize(
     ("days", "amount", "tier"),
     [
@@ -146,13 +158,7 @@ def test_a_channel_with_an_unconfirmed_message_is_skipped(story: Any, book: Any,
     book.account(book.borrower(), due_on=days_late(3))
     story.plan(version)
     story.admit()
-    book.run(
-        "UPDATE messages SET state = 'sending', lease_until = clock_timestamp(), lease_token = gen_random_uuid(), "
-        "attempt_id = gen_random_uuid() WHERE channel = 'sms'"
-    )
-    book.run(
-        "UPDATE messages SET state = 'unconfirmed', lease_until = NULL, reason = 'x' WHERE channel = 'sms'"
-    )
+    lose_the_sms(book)
     book.at("2026-11-27T10:00Z")
     story.plan(version, date(2026, 11, 27))
     assert [row["channel"] for row in book.messages(business_on=date(2026, 11, 27))] == ["in_app"]
@@ -164,11 +170,7 @@ def test_an_unconfirmed_message_counts_for_cadence_because_it_may_have_arrived(
     book.account(book.borrower(), due_on=days_late(3))
     story.plan(version)
     story.admit()
-    book.run(
-        "UPDATE messages SET state = 'sending', lease_until = clock_timestamp(), lease_token = gen_random_uuid(), "
-        "attempt_id = gen_random_uuid() WHERE channel = 'sms'"
-    )
-    book.run("UPDATE messages SET state = 'unconfirmed', lease_until = NULL, reason = 'x' WHERE channel = 'sms'")
+    lose_the_sms(book)
     book.at("2026-11-24T10:00Z")
     story.plan(version, date(2026, 11, 24))
     assert book.messages(business_on=date(2026, 11, 24)) == []

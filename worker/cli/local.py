@@ -65,7 +65,8 @@ def _play(running: Stage, folder: Path) -> bool:
         console.print(
             f"Sample book of {on}: "
             + ", ".join(f"{report.read} {report.kind}" for report in reports)
-            + f"; {sum(report.warnings for report in reports)} rows without a usable address or zone, on purpose"
+            + f"; {sum(report.warnings for report in reports)} rows without "
+            "a usable address or zone, on purpose"
         )
         runs = demo_run.scan_all(running.engine, versions, on, running.processes, _advance(bar, "scan "))
     with running.engine.connect() as connection:

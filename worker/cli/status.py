@@ -87,8 +87,8 @@ def _one(connection: Connection, run_id: UUID, as_json: bool) -> None:
     table("Accounts left out", ["reason", "accounts"], [(e["reason"], e["accounts"]) for e in exclusions])
     verdict = "agree" if books.agree else "DO NOT AGREE"
     console.print(
-        f"Books {verdict}: {books.overdue} overdue = {books.covered} in messages + {books.excluded} left out; "
-        f"({books.both_ways} in both)"
+        f"Books {verdict}: {books.overdue} overdue = {books.covered} in messages + "
+        f"{books.excluded} left out ({books.both_ways} in both)"
     )
 
 

@@ -14,7 +14,7 @@ from worker.demo.stage import Addresses
 from worker.sandbox.client import SandboxClient
 from worker.store import explain, settle, status
 
-SHOWN = (("cn", "sms"), ("us", "email"), ("uk", "in_app"))
+SHOWN = (("cn", "sms", "reminder"), ("us", "email", "stern"), ("uk", "in_app", "reminder"))
 
 
 def outcome(console: Console, connection: Connection, runs: Sequence[UUID]) -> None:
@@ -25,9 +25,9 @@ def outcome(console: Console, connection: Connection, runs: Sequence[UUID]) -> N
     states = sorted({state for _, _, state in counts})
     table = Table(title="Messages by tier, channel and state", title_justify="left", header_style="bold")
     for column in ("tier", "channel"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for state in states:
-        table.add_column(state.replace("_", " "), justify="right")
+        table.add_column(state.replace("_", " "), justify="right", overflow="fold")
     order = {"reminder": 0, "stern": 1, "legal_warning": 2}
     for tier, channel in sorted({key[:2] for key in counts}, key=lambda key: (order.get(key[0], 9), key[1])):
         cells = [counts[tier, channel, state] for state in states]
@@ -90,11 +90,11 @@ def journal(console: Console, connection: Connection, sandbox: SandboxClient, ru
 
 def samples(console: Console, connection: Connection) -> None:
     """Three messages as they went out."""
-    for portfolio, channel in SHOWN:
-        row = explain.sample_text(connection, portfolio, channel)
+    for portfolio, channel, tier in SHOWN:
+        row = explain.sample_text(connection, portfolio, channel, tier)
         if row is not None:
             body = "\n\n".join(part for part in (row["subject"], row["text"]) if part)
-            title = f"{portfolio} · {channel} · {row['tier']}"
+            title = f"{portfolio} · {channel} · {tier}"
             console.print(Panel(Text(body), title=title, title_align="left", width=min(console.width, 100)))
 
 

@@ -72,7 +72,8 @@ def accounts_named(connection: Connection, external_id: str, portfolio: str | No
         SELECT a.id, a.portfolio_id, a.external_id, a.borrower_id, b.external_id AS borrower, a.amount_due,
                a.due_on, a.delinquent_since, a.closed_on
         FROM accounts a JOIN borrowers b ON b.id = a.borrower_id
-        WHERE a.external_id = :id AND a.portfolio_id = coalesce(:portfolio, a.portfolio_id) ORDER BY a.portfolio_id
+        WHERE a.external_id = :id AND a.portfolio_id = coalesce(:portfolio, a.portfolio_id)
+        ORDER BY a.portfolio_id
     """)
     return [AccountRow(*row) for row in connection.execute(sql, {"id": external_id, "portfolio": portfolio})]
 
@@ -109,12 +110,14 @@ def preview_rows(connection: Connection, account: AccountRow) -> dict[str, Any]:
     return dict(connection.execute(sql, {"account": account.id}).mappings().one())
 
 
-def sample_text(connection: Connection, portfolio: str, channel: str) -> RowMapping | None:
-    """One message that went out, the most severe tier first."""
+def sample_text(connection: Connection, portfolio: str, channel: str, tier: str) -> RowMapping | None:
+    """One message of this kind that went out."""
     sql = text("""
-        SELECT m.tier, c.subject, c.text FROM messages m
+        SELECT c.subject, c.text FROM messages m
         JOIN message_contents c ON c.business_on = m.business_on AND c.attempt_id = m.attempt_id
-        WHERE m.portfolio_id = :portfolio AND m.channel = :channel AND m.state IN ('sent', 'delivered')
-        ORDER BY m.tier DESC, m.id LIMIT 1
+        WHERE m.portfolio_id = :portfolio AND m.channel = :channel AND m.tier = :tier
+          AND m.state IN ('sent', 'delivered')
+        ORDER BY m.id LIMIT 1
     """)
-    return connection.execute(sql, {"portfolio": portfolio, "channel": channel}).mappings().first()
+    values = {"portfolio": portfolio, "channel": channel, "tier": tier}
+    return connection.execute(sql, values).mappings().first()

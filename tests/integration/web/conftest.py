@@ -213,9 +213,10 @@ _MESSAGE = (
     FROM (SELECT dunlin_now() AS now) t""",
     """INSERT INTO attempts (business_on, id, message_id, n, token, worker, claimed_at, started_at)
     VALUES (:on, :attempt, :id, 1, :token, 'tests', clock_timestamp(), clock_timestamp())""",
-    """INSERT INTO message_contents (business_on, attempt_id, message_id, address, subject, text, extra, sha256,
-    template_hash) VALUES (:on, :attempt, :id, :address, 'Your payment', 'Please pay.', jsonb_build_object(
-    'amount_due', '£120.50', 'days_overdue', '3 days', 'due_date', '30 October 2026',
+    """INSERT INTO message_contents (business_on, attempt_id, message_id, address, subject, text, extra,
+    sha256, template_hash)
+    VALUES (:on, :attempt, :id, :address, 'Your payment', 'Please pay.', jsonb_build_object('amount_due',
+    '£120.50', 'days_overdue', '3 days', 'due_date', '30 October 2026',
     'pay_url', 'https://pay.uk.example.com/'), '', '')""",
     """INSERT INTO message_accounts (business_on, message_id, account_id, tier, dpd, amount_due)
     SELECT :on, :id, a.id, 'reminder', 3, 120.5 FROM accounts a WHERE a.borrower_id = :borrower""",

@@ -44,11 +44,9 @@ WHERE i.reject IS NULL
 WITH days AS MATERIALIZED (
     SELECT id, CAST(dunlin_now() AT TIME ZONE timezone AS date) AS today FROM portfolios
 ), wanted AS MATERIALIZED (
-    -- A delinquency keeps its first day while it lasts; an account that was closed starts a new one.
-    SELECT i.*, b.id AS owner, a.id AS known, CASE WHEN i.amount_due > 0 AND i.due_on < d.today THEN
-               coalesce(CASE WHEN a.closed_on IS NULL THEN a.delinquent_since END, i.delinquent_since,
-                        i.due_on + 1)
-           END AS since
+    -- A delinquency keeps its first day while it lasts. Closing an account ended its own.
+    SELECT i.*, b.id AS owner, a.id AS known, CASE WHEN i.amount_due > 0 AND i.due_on < d.today
+               THEN coalesce(a.delinquent_since, i.delinquent_since, i.due_on + 1) END AS since
     FROM incoming i JOIN days d ON d.id = i.portfolio JOIN borrowers b ON b.external_id = i.borrower_id
     LEFT JOIN accounts a ON a.portfolio_id = i.portfolio AND a.external_id = i.account_id
     WHERE i.reject IS NULL

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo up test lint unit lock clean
+.PHONY: demo up test lint unit bench lock clean
 
 demo: .venv/ready
 	@$(BIN)/dunlin demo
@@ -22,6 +22,10 @@ lint: .venv/ready
 unit: .venv/ready
 	rm -f .coverage .coverage.*
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
+
+SCALE ?= 100000
+bench: .venv/ready
+	$(BIN)/python tests/bench/plan.py --scale $(SCALE)
 
 # The locks name versions and hashes and no index: they install from whichever one pip is set up for.
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \

@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     smtp_tls: Literal["starttls", "implicit", "none"] = "starttls"
     smtp_ca_file: str = ""
     smtp_hostname: str = ""
+    smtp_timeout_s: float = Field(default=15.0, gt=0)
+    smtp_data_timeout_s: float = Field(default=45.0, gt=0)
+    """How long the answer to a whole mail may take. Longer is kinder to slow servers and needs a longer
+    lease.
+    """
 
     inbox_jwt_key: SecretStr = SecretStr("")
     """The lender's key for borrower tokens: a shared secret (HS256) or a PEM public key (RS256, ES256)."""
@@ -90,9 +95,8 @@ class Settings(BaseSettings):
     """How often idle workers and beat look for due work."""
 
     @model_validator(mode="after")
-    def _production_has_no_default_secrets(self) -> Self:
-        if self.deadline_s * 2 > self.lease_s:
-            raise ValueError(f"{PREFIX}DEADLINE_S must be at most half of {PREFIX}LEASE_S")
+    def _fits_together(self) -> Self:
+        self._leases_outlive_requests()
         if self.environment != "production":
             return self
         required = ("flower_basic_auth", "inbox_jwt_key", "unsubscribe_key")
@@ -104,6 +108,16 @@ class Settings(BaseSettings):
         if not self.public_url.startswith("https://"):
             raise ValueError(f"{PREFIX}PUBLIC_URL must be https in production")
         return self
+
+    def _leases_outlive_requests(self) -> None:
+        if self.deadline_s * 2 > self.lease_s:
+            raise ValueError(f"{PREFIX}DEADLINE_S must be at most half of {PREFIX}LEASE_S")
+        slowest = self.deadline_s + self.smtp_timeout_s + self.smtp_data_timeout_s
+        if slowest >= self.lease_s:
+            raise ValueError(
+                f"{PREFIX}LEASE_S must be more than {slowest:g}: a mail begun at {PREFIX}DEADLINE_S may take "
+                f"{PREFIX}SMTP_TIMEOUT_S and {PREFIX}SMTP_DATA_TIMEOUT_S more"
+            )
 
     def provider_options(self, provider: str) -> dict[str, str]:
         """This provider's settings without their prefix, secrets opened."""

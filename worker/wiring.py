@@ -64,6 +64,9 @@ def runtime(role: str) -> Runtime:
         catalogue=catalogue(),
         adapter=adapter,
         lookups=frozenset(pair for pair, made in registry.adapters().items() if made.capabilities.lookup),
+        idempotents=frozenset(
+            pair for pair, made in registry.adapters().items() if made.capabilities.idempotent
+        ),
         timing=Timing(**{name: getattr(config, name) for name in Timing.__slots__}),
         clock=SystemClock(),
         worker=f"{socket.gethostname()}:{os.getpid()}",

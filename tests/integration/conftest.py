@@ -145,6 +145,7 @@ def runtime(engine: Engine) -> Iterator[Runtime]:
         catalogue=Catalogue(default_root()),
         adapter=no_adapter,
         lookups=frozenset({("sms", "twilio")}),
+        idempotents=frozenset({("in_app", "inbox")}),
         timing=Timing(
             lease_s=30, deadline_s=10, time_box_s=20, settle_s=600, sandbox_settle_s=0.3, claim_batch=100
         ),

@@ -44,7 +44,9 @@ def parts(database_url: str, redis_url: str, provider: SandboxProcess, tmp_path:
         "DUNLIN_INBOX_JWT_KEY": "j" * 40,
         "DUNLIN_PUMP_S": "0.5",
         "DUNLIN_LEASE_S": "6",
-        "DUNLIN_DEADLINE_S": "3",
+        "DUNLIN_DEADLINE_S": "2",
+        "DUNLIN_SMTP_TIMEOUT_S": "1",
+        "DUNLIN_SMTP_DATA_TIMEOUT_S": "2",
         "DUNLIN_SANDBOX_SETTLE_S": "1",
         "DUNLIN_CLAIM_BATCH": "50",
     }
@@ -98,9 +100,12 @@ def test_one_borrowers_journey(book: Any, parts: Processes, provider: SandboxPro
     told = json.loads(dunlin(parts, "explain", "A1", "--json").stdout)
     steps = [entry["what"] for entry in told["timeline"] if entry["channel"] == "sms"]
     assert steps[0] == "planned"
-    assert [
-        step for step in steps if "→" in step
-    ] == ["planned → scheduled", "scheduled → sending", "sending → sent", "sent → delivered"]
+    assert [step for step in steps if "→" in step] == [
+        "planned → scheduled",
+        "scheduled → sending",
+        "sending → sent",
+        "sent → delivered",
+    ]
     assert "receipt" in steps
     shown = dunlin(parts, "status", scanned_run(scanned))
     assert "Books agree: 1 overdue = 1 in messages + 0 left out" in " ".join(shown.stdout.split())
@@ -131,13 +136,15 @@ def test_a_worker_killed_in_mid_run_loses_nothing_and_doubles_nothing(
         parts.restart(worker)
 
     until(lambda: not states(book).keys() & {"planned", "scheduled", "sending"}, parts)
-    until(lambda: not any(r["state"] == "unconfirmed" for r in book.messages(channel="sms")), parts)
+    for channel in ("sms", "in_app"):
+        until(lambda c=channel: not book.messages(channel=c, state="unconfirmed"), parts)
     counts = provider.client.counts()["messages"]
     sms = book.messages(channel="sms")
     assert max(counts.values()) == 1
     assert {row["state"] for row in sms} <= {"sent", "delivered"}
     assert {str(row["id"]) for row in sms} <= counts.keys()
     # Nobody can ask a mail server: what was in flight waits for a person, and is never sent twice.
+    assert {row["state"] for row in book.messages(channel="in_app")} == {"sent"}
     for row in book.messages(channel="email"):
         assert row["state"] in ("sent", "unconfirmed")
         assert counts.get(str(row["id"]), 0) == 1 or row["state"] == "unconfirmed"

@@ -12,7 +12,6 @@ from sqlalchemy import Connection, Engine, Executable, delete, insert, select, t
 from sqlalchemy.exc import DBAPIError
 
 from worker.domain.states import ENDINGS, MOVES, State, may_move
-from worker.store.engine import scalar
 from worker.store.models import Audit, Base, ClockOffset, Message, MessageEvent, Portfolio, Run, Version
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -92,7 +91,7 @@ def refusal(connection: Connection, statement: Executable) -> Any:
 
 
 def clock_ahead(connection: Connection) -> timedelta:
-    ahead = scalar(connection, "SELECT dunlin_now() - clock_timestamp()")
+    ahead = connection.scalar(text("SELECT dunlin_now() - clock_timestamp()"))
     assert isinstance(ahead, timedelta)
     return ahead
 
@@ -144,7 +143,7 @@ def test_every_change_of_state_leaves_exactly_one_event_with_its_actor(engine: E
             one = update(Message).values(state=new, lease_until=lease(new), reason=f"became_{new}")
             connection.execute(one.where(Message.id.in_(ids)))
         events = connection.execute(select(MessageEvent)).all()
-        actor = scalar(connection, "SELECT current_setting('application_name')")
+        actor = connection.scalar(text("SELECT current_setting('application_name')"))
     assert actor.startswith("dunlin-tests@")
     assert Counter(
         (e.business_on, e.message_id, e.attempt_id, e.kind, e.from_state, e.to_state, e.reason, e.actor)
@@ -159,7 +158,7 @@ def test_a_change_that_keeps_the_state_leaves_no_event(engine: Engine) -> None:
     with engine.connect() as connection:
         connection.execute(insert(Message), [message()])
         assert connection.execute(update(Message).values(tier="stern", state="planned")).rowcount == 1
-        assert scalar(connection, "SELECT count(*) FROM message_events") == 0
+        assert connection.scalar(text("SELECT count(*) FROM message_events")) == 0
 
 
 def test_message_events_refuse_update_and_delete(engine: Engine) -> None:
@@ -249,4 +248,4 @@ def test_months_are_made_once_for_every_partitioned_table_and_hold_their_rows(en
 def test_a_row_far_in_the_future_lands_in_the_default_partition(engine: Engine) -> None:
     with engine.connect() as connection:
         connection.execute(insert(Message), [message(business_on=date(2999, 1, 1))])
-        assert scalar(connection, "SELECT tableoid::regclass::text FROM messages") == "messages_default"
+        assert connection.scalar(text("SELECT tableoid::regclass::text FROM messages")) == "messages_default"

@@ -1,9 +1,11 @@
 """The `dunlin` command: one file per group of commands, registered here."""
 
 import sys
+import traceback
+from pathlib import Path
 
-import structlog
 import typer
+from typer.exceptions import TyperException
 
 from worker import __version__, logs, settings
 from worker.cli import (
@@ -60,24 +62,39 @@ def _root(version: bool = typer.Option(False, "--version", help="Show the versio
 
 def main() -> None:
     """Runs the command; whatever goes wrong is one line that says what and where."""
+    sys.exit(_run())
+
+
+def _run() -> int:
     try:
         config = settings.current()
         logs.configure("console", "WARNING" if config.log_level == "INFO" else config.log_level)
         with database_errors():
-            app(standalone_mode=False)
+            # Outside standalone mode an exit code is returned, and errors reach us instead of a traceback.
+            code = app(standalone_mode=False)
+        return code if isinstance(code, int) else Exit.OK
+    except TyperException as error:
+        # A group without a command has printed its help and has nothing more to say.
+        message = error.format_message()
+        return _say(f"{message} (see --help)", error.exit_code) if message else error.exit_code
     except typer.Exit as left:
-        sys.exit(left.exit_code)
+        return left.exit_code
     except typer.Abort:
-        sys.exit(Exit.FAILED)
+        return Exit.FAILED
     except _REFUSALS as error:
-        _die(str(error), Exit.REFUSED)
+        return _say(str(error), Exit.REFUSED)
     except DatabaseDown as error:
-        _die(f"the database does not answer: {error}", Exit.UNAVAILABLE)
-    except Exception as error:  # noqa: BLE001  # a traceback may hold personal data; the log has the type
-        structlog.get_logger().error("cli.unforeseen", error=type(error).__name__)
-        _die(f"unforeseen error: {type(error).__name__}; DUNLIN_DEBUG=1 shows where", Exit.FAILED)
+        return _say(f"the database does not answer: {error}", Exit.UNAVAILABLE)
+    except Exception as error:  # noqa: BLE001  # a traceback may hold personal data
+        return _say(f"unforeseen error: {type(error).__name__} in {_where(error)}", Exit.FAILED)
 
 
-def _die(message: str, code: Exit) -> None:
+def _say(message: str, code: int) -> int:
     errors.print(f"dunlin: {message}", style="red", markup=False, soft_wrap=True)
-    sys.exit(code)
+    return code
+
+
+def _where(error: BaseException) -> str:
+    """The place in our own code, without any of its values."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "worker" in frame.filename]
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "a library"

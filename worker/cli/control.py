@@ -1,11 +1,9 @@
 """Pause and resume, suppressions, approvals: each with who and why, kept in the audit."""
 
-import getpass
-
 import typer
 
 from worker import wiring
-from worker.cli.output import Exit, console, emit_json, fail, table
+from worker.cli.output import Exit, console, emit_json, fail, login, table
 from worker.cli.rerun import uuid_of
 from worker.domain.message import CHANNELS
 from worker.pipeline import byhand, control
@@ -109,7 +107,7 @@ def suppress_lift(
 
 
 def _who(by: str | None) -> str:
-    return by or getpass.getuser()
+    return by or login()
 
 
 def _channel(name: str | None) -> str | None:

@@ -1,6 +1,5 @@
 """`dunlin import`: a lender's CSV file into the book."""
 
-import getpass
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -71,17 +70,9 @@ def _run(kind: Kind, file: Path, options: ImportOptions) -> ImportReport:
             kind,
             file,
             options,
-            requested_by=_who(),
+            requested_by=output.login(),
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
-
-
-def _who() -> str:
-    # A container may run under a number that no name belongs to.
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "cli"
 
 
 def _show(report: ImportReport) -> None:

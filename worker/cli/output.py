@@ -1,6 +1,8 @@
 """How the command speaks: tables for people, JSON for programs, one clear line when something is wrong."""
 
+import getpass
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,9 +38,17 @@ class Exit(IntEnum):
     """The database or the broker does not answer."""
 
 
+def login() -> str:
+    """Who is at the keyboard. A container may run under a number that no name belongs to."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 def fail(message: str, code: int = Exit.REFUSED) -> NoReturn:
     """One line on standard error, and out."""
-    errors.print(Text(f"dunlin: {message}", style="red"))
+    errors.print(Text(f"dunlin: {message}", style="red"), soft_wrap=True)
     raise typer.Exit(int(code))
 
 

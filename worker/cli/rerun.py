@@ -1,12 +1,11 @@
 """`dunlin rerun`: new messages for what a run did not send."""
 
-import getpass
 from uuid import UUID, uuid4
 
 import typer
 
 from worker import wiring
-from worker.cli.output import Exit, console, emit_json, fail
+from worker.cli.output import Exit, console, emit_json, fail, login
 from worker.pipeline import byhand
 from worker.pipeline.accounts import find_account
 
@@ -32,7 +31,7 @@ def rerun(
         wiring.policies(),
         run_id=uuid_of(run),
         request_key=f"cli:{uuid4()}",
-        requested_by=getpass.getuser(),
+        requested_by=login(),
         only=only,
         channel=channel,
         account=None if account is None else find_account(engine, account).id,

@@ -1,12 +1,11 @@
 """`dunlin scan`: today's run by hand."""
 
-import getpass
 from datetime import date
 
 import typer
 
 from worker import wiring
-from worker.cli.output import Exit, console, emit_json, errors, fail, progress, table
+from worker.cli.output import Exit, console, emit_json, errors, fail, login, progress, table
 from worker.pipeline import byhand
 from worker.pipeline.byhand import DryRun
 from worker.pipeline.policies import Policies
@@ -43,7 +42,7 @@ def scan(
             versions,
             portfolio=portfolio,
             on=day,
-            requested_by=getpass.getuser(),
+            requested_by=login(),
             progress=advance,
         )
     if as_json:

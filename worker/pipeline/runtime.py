@@ -41,6 +41,8 @@ class Runtime:
     """(channel, provider, mode) to this process's one adapter."""
     lookups: frozenset[tuple[str, str]]
     """The (channel, provider) pairs that can be asked whether they have a message."""
+    idempotents: frozenset[tuple[str, str]]
+    """The pairs where sending twice with one key is one message."""
     timing: Timing
     clock: Clock
     worker: str

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import structlog
 from sqlalchemy import RowMapping
+from sqlalchemy.exc import DBAPIError
 
 from worker.channels.base import Accepted, Channel, Misconfigured, Throttled
 from worker.domain.clock import Clock
@@ -20,7 +21,7 @@ from worker.pipeline.runtime import Runtime
 from worker.store import claim as store
 from worker.store import outcome as outcome_store
 from worker.store import suppress as suppress_store
-from worker.store.engine import autocommit
+from worker.store.engine import autocommit, insist
 
 log = structlog.get_logger()
 
@@ -78,11 +79,10 @@ def send_batch(runtime: Runtime, channel: str, portfolio: str) -> Counter[str]:
     if not ours:
         return counts
     waiting = _compose_all(runtime, batch, ours, policies)
-    left = runtime.run(_deliver_all(runtime, batch, waiting))
+    left = [item.row for item in runtime.run(_deliver_all(runtime, batch, waiting))]
     counts += _write(runtime, batch, policies)
     if left:
-        with autocommit(runtime.engine) as connection:
-            counts["handed_back"] = outcome_store.hand_back(connection, token, [item.row for item in left])
+        counts["handed_back"] = insist(runtime.engine, lambda c: outcome_store.hand_back(c, token, left))
     log.info("send.batch", channel=channel, portfolio=portfolio, **counts)
     return counts
 
@@ -114,16 +114,15 @@ async def _deliver_all(runtime: Runtime, batch: Batch, waiting: Sequence[Compose
     while rest and batch.stop is None and runtime.clock.monotonic() < batch.deadline:
         adapter = rest[0].adapter
         chunk = [item for item in rest if item.adapter is adapter][: adapter.capabilities.concurrency]
+        try:
+            begun = _begin(runtime, batch, adapter, chunk)
+        except DBAPIError as error:
+            # Nothing of this chunk was posted, whatever was committed; what was posted before must be
+            # written.
+            log.error("send.begin_failed", error=type(error).__name__)
+            break
         chosen = {item.outgoing.ref.attempt_id for item in chunk}
         rest = [item for item in rest if item.outgoing.ref.attempt_id not in chosen]
-        with autocommit(runtime.engine) as connection:
-            begun = store.begin(
-                connection,
-                token=batch.token,
-                provider=adapter.provider,
-                template_hash=runtime.catalogue.version(),
-                contents=[item.content for item in chunk],
-            )
         # A row that did not come back is not ours any more: its lease was taken over.
         posting = [item for item in chunk if item.outgoing.ref.attempt_id in begun]
         results = await asyncio.gather(*(_post(item, batch, runtime.clock) for item in posting))
@@ -133,6 +132,18 @@ async def _deliver_all(runtime: Runtime, batch: Batch, waiting: Sequence[Compose
             if isinstance(result, Throttled | Misconfigured):
                 batch.stop = result
     return rest
+
+
+def _begin(runtime: Runtime, batch: Batch, adapter: Channel, chunk: Sequence[Composed]) -> set[UUID]:
+    """Stores what is about to be said; only the attempts returned may be posted."""
+    with autocommit(runtime.engine) as connection:
+        return store.begin(
+            connection,
+            token=batch.token,
+            provider=adapter.provider,
+            template_hash=runtime.catalogue.version(),
+            contents=[item.content for item in chunk],
+        )
 
 
 async def _post(item: Composed, batch: Batch, clock: Clock) -> Result:
@@ -157,8 +168,8 @@ def _write(runtime: Runtime, batch: Batch, policies: dict[str, LoadedPolicy]) ->
         )
         for row, result, started in batch.results
     ]
-    with autocommit(runtime.engine) as connection:
-        moved = outcome_store.finish(connection, batch.token, outcomes)
+    # The provider's answer exists nowhere else: it is written until it stands, and never asked for again.
+    moved = insist(runtime.engine, lambda connection: outcome_store.finish(connection, batch.token, outcomes))
     for outcome in outcomes:
         if outcome.message_id not in moved:
             log.warning("send.moved_on", message=str(outcome.message_id), outcome=outcome.outcome)

@@ -38,7 +38,9 @@ def settle_due(runtime: Runtime) -> SettleSummary:
         unconfirmed, scheduled = store.take_over_lost_leases(connection, LIMIT)
     if unconfirmed or scheduled:
         log.warning("lease.lost", unconfirmed=unconfirmed, scheduled=scheduled)
-    resolved = ask_providers(runtime)
+    with runtime.engine.begin() as connection:
+        resolved = store.resend_idempotent(connection, runtime.idempotents)
+    resolved += ask_providers(runtime)
     with runtime.engine.begin() as connection:
         expired = store.expire(connection)
     with runtime.engine.begin() as connection:

@@ -21,10 +21,8 @@ _PUT_PORTFOLIO = text("""
     WHERE p.policy_hash <> excluded.policy_hash
 """)
 _CANCEL_OTHER_MODES = text("""
-    UPDATE messages m SET state = 'cancelled', reason = 'mode_changed'
-    FROM portfolios p
-    WHERE m.portfolio_id = p.id AND m.mode <> p.mode AND m.state IN ('planned', 'awaiting_approval',
-    'scheduled')
+    UPDATE messages SET state = 'cancelled', reason = 'mode_changed'
+    WHERE portfolio_id = :id AND mode <> :mode AND state IN ('planned', 'awaiting_approval', 'scheduled')
 """)
 
 
@@ -68,7 +66,8 @@ def put_portfolios(connection: Connection, rows: Iterable[PortfolioRow]) -> None
         if before is not None and before.currency != row.currency:
             raise CurrencyChanged(f"portfolio {row.id}: currency is {before.currency}, not {row.currency}")
         connection.execute(_PUT_PORTFOLIO, {name: getattr(row, name) for name in PortfolioRow.__slots__})
-    connection.execute(_CANCEL_OTHER_MODES)
+        if before is not None and before.mode != row.mode:
+            connection.execute(_CANCEL_OTHER_MODES, {"id": row.id, "mode": row.mode})
 
 
 def portfolios(connection: Connection) -> list[PortfolioRow]:

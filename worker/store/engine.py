@@ -3,13 +3,15 @@
 import json
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+T = TypeVar("T")
 CONNECT_TIMEOUT_S = 5
 SESSION = ("timezone=UTC", "lock_timeout=10s", "statement_timeout=15min", "jit=off")
 """Of every connection. Just-in-time compilation costs more than it saves on statements over a few hundred
@@ -69,6 +71,24 @@ def _first_line(error: DBAPIError) -> str:
     return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
 
 
-def scalar(connection: Connection, sql: str, **parameters: Any) -> Any:
-    """The single value of a small question."""
-    return connection.execute(text(sql), parameters).scalar_one()
+def insist(
+    engine: Engine, work: Callable[[Connection], T], *, tries: int = 6, first_wait_s: float = 0.2
+) -> T:
+    """Runs one statement until it is known to be committed, through lost connections, deadlocks and lock
+    timeouts.
+
+    Only for work that may run twice: when a connection breaks at the commit, nobody knows whether it was.
+
+    Raises:
+        DBAPIError: it still fails after `tries`, or fails in a way that trying again cannot help.
+    """
+    for attempt in range(tries):
+        try:
+            with autocommit(engine) as connection:
+                return work(connection)
+        except DBAPIError as error:
+            passing = isinstance(error, OperationalError) or error.connection_invalidated
+            if not passing or attempt == tries - 1:
+                raise
+            time.sleep(first_wait_s * 2**attempt)
+    raise AssertionError("tries must be at least 1")

@@ -108,6 +108,18 @@ def unconfirmed(
     return connection.execute(_UNCONFIRMED, values).mappings().all()
 
 
+def resend_idempotent(connection: Connection, pairs: Collection[tuple[str, str]]) -> int:
+    """Unconfirmed messages of adapters where sending twice is one message go again; returns how many."""
+    sql = text("""
+        UPDATE messages m
+        SET state = 'scheduled', reason = 'idempotent', send_at = dunlin_now(), check_at = NULL
+        FROM attempts a
+        WHERE m.state = 'unconfirmed' AND a.business_on = m.business_on AND a.id = m.attempt_id
+          AND m.channel || '.' || a.provider = ANY(CAST(:pairs AS text[]))
+    """)
+    return connection.execute(sql, {"pairs": [".".join(pair) for pair in pairs]}).rowcount
+
+
 def postpone_check(connection: Connection, rows: Sequence[RowMapping], after_s: float, *, empty: int) -> None:
     """Asks again later; `empty` 1 counts an empty answer of the provider."""
     sql = text("""

@@ -9,10 +9,10 @@ from typing import Any
 
 from celery import Celery
 from celery.schedules import crontab
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_shutdown
 from kombu import Exchange, Queue
 
-from worker import logs, settings
+from worker import logs, settings, slots
 from worker.domain.message import CHANNELS
 from worker.pump import CONTROL, EXPIRES_S, Pump
 
@@ -100,6 +100,11 @@ def make_app() -> Celery:
 def _logging(**_: Any) -> None:
     config = settings.current()
     logs.configure(config.log_format, config.log_level)
+
+
+@worker_shutdown.connect
+def _tidy(**_: Any) -> None:
+    slots.clear()
 
 
 app = make_app()

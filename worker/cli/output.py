@@ -22,6 +22,10 @@ console = Console(soft_wrap=False, highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 
+WHOLE = ("run", "date", "at", "portfolio", "tier", "channel")
+"""Columns that are copied or compared, and so never broken over lines."""
+
+
 class Exit(IntEnum):
     """Exit codes, the same in every command."""
 
@@ -55,10 +59,15 @@ def fail(message: str, code: int = Exit.REFUSED) -> NoReturn:
 def table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[str] = ()
 ) -> None:
-    """A Rich table; whatever is in a cell is shown as it is, never read as markup."""
+    """A Rich table; whatever is in a cell is shown as it is, never read as markup. Ids stay in one piece."""
     made = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
-        made.add_column(column, justify="right" if column in set(right) else "left", overflow="fold")
+        made.add_column(
+            column,
+            justify="right" if column in set(right) else "left",
+            overflow="fold",
+            no_wrap=column in WHOLE,
+        )
     for row in rows:
         made.add_row(*(Text("" if cell is None else _shown(cell)) for cell in row))
     console.print(made)

@@ -45,12 +45,11 @@ def _overview(connection: Connection, portfolio: str | None, limit: int, as_json
         return
     if not runs:
         console.print("No runs yet. Make one with: dunlin scan")
-    else:
-        columns = ["run", "portfolio", "date", "mode", "state", "messages"]
-        shown = [
-            (r.id, r.portfolio_id, r.business_on, r.mode, r.state, summary(counts)) for r, counts in rows
-        ]
-        table("Runs", columns, shown)
+    for r, counts in rows:
+        # Two lines instead of a table: an id has to fit on one line of a narrow terminal, to be copied.
+        kind = "rerun" if r.rerun_of else "run"
+        console.print(f"{r.id}  {r.portfolio_id} {r.business_on} {r.mode} {kind} {r.state}", markup=False)
+        console.print(f"    messages: {summary(counts)}", markup=False)
     if any(waiting.values()):
         console.print("Waiting: " + ", ".join(f"{name} {n}" for name, n in waiting.items() if n))
     if pauses:

@@ -23,7 +23,8 @@ WITH picked AS MATERIALIZED (
           SELECT FROM message_accounts x
           WHERE x.business_on = m.business_on AND x.message_id = m.id AND x.account_id = :account))
 ), owing AS MATERIALIZED (
-    SELECT p.id AS message_id, p.borrower_id, p.channel, x.*, a.amount_due > 0 AND a.closed_on IS NULL AS owes
+    SELECT p.id AS message_id, p.borrower_id, p.channel, x.account_id, x.tier,
+           a.amount_due > 0 AND a.closed_on IS NULL AS owes
     FROM picked p JOIN message_accounts x ON x.business_on = p.business_on AND x.message_id = p.id
     JOIN accounts a ON a.id = x.account_id
 ), blocked AS (

@@ -32,7 +32,7 @@ def routes(service: Service) -> APIRouter:
     """The routes under /api/inbox; every one asks for the borrower's token."""
     router = APIRouter(prefix="/api/inbox")
 
-    def caller(authorization: Annotated[str, Header()] = "") -> Caller:
+    async def caller(authorization: Annotated[str, Header()] = "") -> Caller:
         if service.tokens is None:
             raise HTTPException(503, "the inbox is not set up: DUNLIN_INBOX_JWT_KEY is empty")
         try:

@@ -97,6 +97,7 @@ class Nudges:
 
     async def run(self) -> None:
         """Follows Redis until cancelled, whatever happens to it."""
+        news = True
         while True:
             try:
                 async with self._redis.pubsub() as pubsub:
@@ -105,7 +106,9 @@ class Nudges:
                         tasks.create_task(self._read(pubsub))
                         tasks.create_task(self._keep_subscribed(pubsub))
             except* Exception as errors:  # noqa: BLE001  # streams go on by polling, so this must go on as well
-                log.warning("nudges.lost", errors=_kinds(errors))
+                if news or self.connected:
+                    log.warning("nudges.lost", errors=_kinds(errors))
+            news = False
             self._connection_is(alive=False)
             await asyncio.sleep(RETRY_S)
 

@@ -1,0 +1,50 @@
+"""Keeps one channel from holding every process of a worker: a slow provider must not silence the others.
+
+A slot is a locked file, because the kernel gives the lock back whatever happens to the process that held it.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def slot(name: str, limit: int, folder: Path | None = None) -> Iterator[bool]:
+    """Holds one of `limit` slots of this name among the processes of one worker; False: all are taken."""
+    place = folder or _place(os.getppid())
+    place.mkdir(mode=0o700, exist_ok=True)
+    for number in range(limit):
+        with (place / f"{name}.{number}").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield True
+            return
+    yield False
+
+
+def clear() -> None:
+    """Removes the files of this worker, and of workers that were killed; for the worker's main process."""
+    for place in Path(tempfile.gettempdir()).glob(f"dunlin-worker-{os.getuid()}-*"):
+        pid = int(place.name.rpartition("-")[2])
+        if pid == os.getpid() or not _alive(pid):
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _place(pid: int) -> Path:
+    return Path(tempfile.gettempdir()) / f"dunlin-worker-{os.getuid()}-{pid}"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -8,7 +8,9 @@ from tasks.process import runtime
 from worker import wiring
 from worker.app import app
 from worker.pipeline import byhand
+from worker.pipeline import rerun as pipeline
 from worker.pump import CONTROL, wake
+from worker.store.rerun import RerunRequest
 
 
 @app.task(name="tasks.scan")
@@ -36,9 +38,7 @@ def rerun(
     reason: str | None = None,
 ) -> dict[str, Any]:
     """New messages for what a run did not send. The task's id is the request's key: twice is one rerun."""
-    made = byhand.rerun(
-        runtime().engine,
-        wiring.policies(),
+    request = RerunRequest(
         run_id=UUID(run),
         request_key=f"task:{self.request.id}",
         requested_by="tasks.rerun",
@@ -47,6 +47,7 @@ def rerun(
         force=force,
         reason=reason,
     )
+    made = pipeline.rerun(runtime().engine, wiring.policies(), request)
     wake(app, "tasks.admit", CONTROL)
     return {"rerun": str(made.id), "messages": made.messages, "excluded": made.excluded}
 

@@ -41,54 +41,66 @@ def _schedule(pump_s: float) -> dict[str, dict[str, Any]]:
     return entries
 
 
+BROKER = {
+    "visibility_timeout": VISIBILITY_TIMEOUT_S,
+    # Without these a half-open connection or a paused server blocks for ever.
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "global_keyprefix": "dunlin:",
+}
+TASKS = {
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "result_accept_content": ["json"],
+    "result_backend": None,
+    "task_ignore_result": True,
+    "task_acks_late": True,
+    # On would bring a task that kills its process back for ever; the lease brings its messages back instead.
+    "task_reject_on_worker_lost": False,
+    "task_time_limit": TIME_LIMIT_S,
+    "task_soft_time_limit": SOFT_TIME_LIMIT_S,
+    "task_create_missing_queues": False,
+    "task_publish_retry": True,
+    "task_publish_retry_policy": {
+        "max_retries": 2,
+        "interval_start": 0,
+        "interval_step": 0.2,
+        "interval_max": 0.5,
+    },
+    "task_send_sent_event": False,
+}
+WORKER = {
+    "worker_prefetch_multiplier": 1,
+    # Nothing of the parent's connections may be shared with its children.
+    "worker_pool_start_method": "spawn",
+    "worker_max_memory_per_child": 600_000,
+    "worker_soft_shutdown_timeout": 30,
+    "worker_send_task_events": True,
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+}
+
+
 def make_app() -> Celery:
     """The app of this process, from its settings."""
     config = settings.current()
     celery = Celery("dunlin", broker=config.redis_url.get_secret_value(), set_as_current=True)
     celery.conf.update(
+        **TASKS,
+        **WORKER,
+        broker_transport_options=BROKER,
         include=["tasks.plan", "tasks.admit", "tasks.send", "tasks.settle", "tasks.upkeep", "tasks.byhand"],
         task_queues=[Queue(name, Exchange(name), routing_key=name) for name in (CONTROL, *CHANNELS)],
         task_default_queue=CONTROL,
-        task_create_missing_queues=False,
         task_routes=(_route,),
         beat_schedule=_schedule(config.pump_s),
-        task_serializer="json",
-        accept_content=["json"],
-        result_accept_content=["json"],
-        result_backend=None,
-        task_ignore_result=True,
-        task_acks_late=True,
-        task_reject_on_worker_lost=False,
-        task_time_limit=TIME_LIMIT_S,
-        task_soft_time_limit=SOFT_TIME_LIMIT_S,
-        task_publish_retry=True,
-        task_publish_retry_policy={
-            "max_retries": 2,
-            "interval_start": 0,
-            "interval_step": 0.2,
-            "interval_max": 0.5,
-        },
-        worker_prefetch_multiplier=1,
         worker_concurrency=config.concurrency,
-        worker_pool_start_method="spawn",
-        worker_max_memory_per_child=600_000,
-        worker_soft_shutdown_timeout=30,
-        worker_send_task_events=True,
-        task_send_sent_event=False,
-        worker_hijack_root_logger=False,
-        worker_redirect_stdouts=False,
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
-        broker_transport_options={
-            "visibility_timeout": VISIBILITY_TIMEOUT_S,
-            "socket_timeout": 10,
-            "socket_connect_timeout": 5,
-            "socket_keepalive": True,
-            "health_check_interval": 25,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-            "global_keyprefix": "dunlin:",
-        },
         enable_utc=True,
         timezone="UTC",
     )

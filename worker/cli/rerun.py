@@ -6,8 +6,9 @@ import typer
 
 from worker import wiring
 from worker.cli.output import Exit, console, emit_json, fail, login
-from worker.pipeline import byhand
+from worker.pipeline import rerun as pipeline
 from worker.pipeline.accounts import find_account
+from worker.store.rerun import RerunRequest
 
 
 def register(app: typer.Typer) -> None:
@@ -26,9 +27,7 @@ def rerun(
 ) -> None:
     """Make new messages for what RUN did not send; they are decided and sent like any other."""
     engine = wiring.engine("cli")
-    made = byhand.rerun(
-        engine,
-        wiring.policies(),
+    request = RerunRequest(
         run_id=uuid_of(run),
         request_key=f"cli:{uuid4()}",
         requested_by=login(),
@@ -37,8 +36,8 @@ def rerun(
         account=None if account is None else find_account(engine, account).id,
         force=force,
         reason=reason,
-        dry_run=dry_run,
     )
+    made = pipeline.rerun(engine, wiring.policies(), request, dry_run=dry_run)
     if as_json:
         emit_json({name: getattr(made, name) for name in type(made).__slots__} | {"dry_run": dry_run})
         return

@@ -18,9 +18,7 @@ from worker.pipeline.policies import LoadedPolicy, Policies
 from worker.portfolios.load import Version
 from worker.store import operate, status
 from worker.store import plan as plan_store
-from worker.store import rerun as rerun_store
 from worker.store.plan import ADMISSION_SHARDS, Run
-from worker.store.rerun import FORCED, UNSENT, Rerun
 
 log = structlog.get_logger()
 
@@ -124,66 +122,6 @@ def _plan_and_admit(connection: Connection, policies: Policies, run: Run, loaded
     for number in range(ADMISSION_SHARDS):
         while decide_batch(connection, policies, number, run_id=run.id):
             pass
-
-
-def rerun(
-    engine: Engine,
-    versions: Mapping[str, Version],
-    *,
-    run_id: UUID,
-    request_key: str,
-    requested_by: str,
-    only: str | None = None,
-    channel: str | None = None,
-    account: int | None = None,
-    force: bool = False,
-    reason: str | None = None,
-    dry_run: bool = False,
-) -> Rerun:
-    """New messages for what the run did not send. Asking twice with one key makes one rerun.
-
-    Raises:
-        Refused: no such run, or force without a reason.
-    """
-    if force and not reason:
-        raise Refused("force needs a reason: the borrower may hear the same thing twice")
-    if only is not None and only not in (FORCED if force else UNSENT):
-        raise Refused(f"only {', '.join(UNSENT)} can be rerun; anything that may have arrived needs force")
-    sync_portfolios(engine, versions)
-    with engine.connect() as connection, connection.begin() as transaction:
-        if rerun_store.existing(connection, request_key) is not None:
-            raise Refused("this request has made its rerun already")
-        row = status.run(connection, run_id)
-        if row is None:
-            raise Refused(f"no such run: {run_id}")
-        version = versions.get(row.portfolio_id)
-        if version is None:
-            raise Refused(f"portfolio {row.portfolio_id} has no file any more")
-        made = rerun_store.make(
-            connection,
-            run_id=run_id,
-            request_key=request_key,
-            requested_by=requested_by,
-            states=[only] if only else (FORCED if force else UNSENT),
-            tiers=version.policy.ordered_tiers(),
-            channel=channel,
-            account=account,
-            force=force,
-            reason=reason,
-        )
-        detail = {"rerun": str(made.id), "only": only, "channel": channel, "force": force}
-        operate.audit(
-            connection,
-            actor=requested_by,
-            action="rerun",
-            subject=str(run_id),
-            reason=reason or "",
-            detail=detail,
-        )
-        if dry_run:
-            transaction.rollback()
-    log.info("rerun.made", run=str(run_id), rerun=str(made.id), messages=made.messages, dry_run=dry_run)
-    return made
 
 
 def answer(engine: Engine, subject: UUID, *, approve: bool, by: str, reason: str) -> int:

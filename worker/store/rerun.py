@@ -72,6 +72,23 @@ RETURNING overdue, covered, excluded, messages
 """)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerunRequest:
+    """What somebody asks for. None: no limit of that kind."""
+
+    run_id: UUID
+    request_key: str
+    """The Celery task's id, or the command's own: the same key twice is one rerun."""
+    requested_by: str
+    only: str | None = None
+    """One state of the run's messages."""
+    channel: str | None = None
+    account: int | None = None
+    force: bool = False
+    """Also what may have arrived; the borrower hears it again."""
+    reason: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Rerun:
     """What a rerun made: accounts picked = covered + excluded."""
@@ -91,17 +108,7 @@ def existing(connection: Connection, request_key: str) -> UUID | None:
 
 
 def make(
-    connection: Connection,
-    *,
-    run_id: UUID,
-    request_key: str,
-    requested_by: str,
-    states: Sequence[str],
-    tiers: Sequence[Tier],
-    channel: str | None,
-    account: int | None,
-    force: bool,
-    reason: str | None,
+    connection: Connection, request: RerunRequest, states: Sequence[str], tiers: Sequence[Tier]
 ) -> Rerun:
     """The rerun's row and its messages, in the caller's transaction; under the portfolio's present policy."""
     sql = text("""
@@ -112,15 +119,9 @@ def make(
         FROM runs r JOIN portfolios p ON p.id = r.portfolio_id WHERE r.id = :run_id
         RETURNING id, mode
     """)
-    values = {"run_id": run_id, "request_key": request_key, "requested_by": requested_by, "reason": reason}
+    values = {name: getattr(request, name) for name in RerunRequest.__slots__}
     rerun = connection.execute(sql, {**values, "floors": floors_json(tiers)}).one()
-    picked = {
-        "run_id": run_id,
-        "rerun_id": rerun.id,
-        "mode": rerun.mode,
-        "channel": channel,
-        "account": account,
-    }
-    picked |= {"states": list(states), "force": force, "shards": ADMISSION_SHARDS}
-    made = connection.execute(_MAKE, {**picked, "tiers": [tier.name for tier in tiers]}).one()
+    picked = {"rerun_id": rerun.id, "mode": rerun.mode, "shards": ADMISSION_SHARDS}
+    picked |= {"states": list(states), "tiers": [tier.name for tier in tiers]}
+    made = connection.execute(_MAKE, {**values, **picked}).one()
     return Rerun(rerun.id, *made)

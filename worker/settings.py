@@ -22,7 +22,9 @@ class SettingsInvalid(ValueError):
 class Settings(BaseSettings):
     """Everything that differs between two installations. Durations in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
+    )
 
     environment: Literal["development", "production"] = "development"
     """production refuses to start without real secrets and without authentication in front of Flower."""
@@ -60,9 +62,12 @@ class Settings(BaseSettings):
     twilio_api_key_sid: str = ""
     twilio_api_key_secret: SecretStr = SecretStr("")
     twilio_base_url: str = ""
+    twilio_timeout_s: float = Field(default=10.0, gt=0)
+    twilio_connect_timeout_s: float = Field(default=3.0, gt=0)
 
     smtp_host: str = ""
-    smtp_port: int = 587
+    smtp_port: int | None = None
+    """None: the usual one for the kind of TLS."""
     smtp_username: str = ""
     smtp_password: SecretStr = SecretStr("")
     smtp_tls: Literal["starttls", "implicit", "none"] = "starttls"
@@ -120,14 +125,27 @@ class Settings(BaseSettings):
             )
 
     def provider_options(self, provider: str) -> dict[str, str]:
-        """This provider's settings without their prefix, secrets opened."""
-        options = {}
-        for name in type(self).model_fields:
-            if name.startswith(f"{provider}_"):
-                value = getattr(self, name)
-                opened = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-                options[name.removeprefix(f"{provider}_")] = opened
-        return options
+        """This provider's settings without their prefix, secrets opened.
+
+        Those of a provider that Dunlin does not know itself are whatever variables carry its name.
+        """
+        known = {
+            name: getattr(self, name) for name in type(self).model_fields if name.startswith(f"{provider}_")
+        }
+        if not known:
+            prefix = f"{PREFIX}{provider.upper()}_"
+            known = {
+                name.removeprefix(PREFIX).lower(): value
+                for name, value in os.environ.items()
+                if name.startswith(prefix)
+            }
+        return {
+            name.removeprefix(f"{provider}_"): value.get_secret_value()
+            if isinstance(value, SecretStr)
+            else str(value)
+            for name, value in known.items()
+            if value is not None
+        }
 
 
 def variables() -> list[str]:

@@ -39,11 +39,13 @@ def resume(
     channel: str | None = typer.Option(None, help="Only pauses of this channel."),
     by: str | None = typer.Option(None, help="Who; default: your login."),
 ) -> None:
-    """End pauses. What is past its time by then expires; the rest is decided and sent."""
-    count = control.resume(wiring.engine("cli"), portfolio=portfolio, channel=_channel(channel), by=_who(by))
+    """End the pauses that match (without options: all). What is past its time expires; the rest goes on."""
+    engine = wiring.engine("cli")
+    count = control.resume(engine, portfolio=portfolio, channel=_channel(channel), by=_who(by))
+    left = control.pauses(engine)
     if count == 0:
-        fail("nothing of that kind is paused", Exit.REFUSED)
-    console.print(f"{count} pause(s) ended")
+        fail(f"nothing of that kind is paused; {len(left)} other pause(s), see dunlin status", Exit.REFUSED)
+    console.print(f"{count} pause(s) ended, {len(left)} still in force")
 
 
 def approve(
@@ -69,12 +71,15 @@ def decline(
 def suppress_add(
     address: str = typer.Argument(help="Phone number in E.164, e-mail address, or borrower id for in_app."),
     channel: str = typer.Option(..., help="Channel on which it must not be used."),
+    region: str = typer.Option("", help="Country of a phone number without a country code, for example US."),
     reason: str = typer.Option("manual", help="Why, one word: opted_out, wrong_number, complaint, manual …"),
     by: str | None = typer.Option(None, help="Who; default: your login."),
 ) -> None:
     """Suppress an address and cancel what is pending to it."""
     engine, chosen = wiring.engine("cli"), _channel(channel) or ""
-    added = control.suppress(engine, channel=chosen, address=address, reason=reason, by=_who(by))
+    added = control.suppress(
+        engine, channel=chosen, address=address, region=region, reason=reason, by=_who(by)
+    )
     console.print("suppressed" if added else "it was suppressed already")
 
 
@@ -96,12 +101,14 @@ def suppress_list(
 def suppress_lift(
     address: str = typer.Argument(help="The suppressed address."),
     channel: str = typer.Option(..., help="Its channel."),
+    region: str = typer.Option("", help="Country of a phone number without a country code, for example US."),
     reason: str = typer.Option(..., help="Why it may be used again."),
     by: str | None = typer.Option(None, help="Who; default: your login."),
 ) -> None:
     """Allow a suppressed address again."""
     engine, chosen = wiring.engine("cli"), _channel(channel) or ""
-    if not control.lift(engine, channel=chosen, address=address, reason=reason, by=_who(by)):
+    lifted = control.lift(engine, channel=chosen, address=address, region=region, reason=reason, by=_who(by))
+    if not lifted:
         fail("that address is not suppressed on that channel", Exit.REFUSED)
     console.print("lifted")
 

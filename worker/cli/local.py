@@ -10,11 +10,13 @@ from pathlib import Path
 import typer
 from rich.progress import Progress, TaskID
 
-from worker import settings, wiring
+from worker import settings
+from worker.channels import registry
 from worker.cli.output import Exit, console, fail, progress
 from worker.demo import run as demo_run
 from worker.demo import show
 from worker.demo.stage import DemoFailed, Stage, import_sample, stage
+from worker.portfolios.load import load_all
 from worker.store import clock
 from worker.store.engine import database_errors
 
@@ -32,6 +34,7 @@ def demo() -> None:
     try:
         with database_errors(), stage(folder, _say) as running:
             agree = _play(running, folder)
+            show.places(console, running.addresses)
     except DemoFailed as error:
         fail(f"{error} (kept)", Exit.FAILED)
     except KeyboardInterrupt:
@@ -39,16 +42,20 @@ def demo() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     if not agree:
         fail("the books do not agree", Exit.FAILED)
-    console.print("[bold green]Done.[/] Nothing is left running. To keep it up and look around: make up")
+    console.print("[bold green]Done.[/] Nothing is left running; make up keeps it up to look around.")
 
 
-def up() -> None:
+def up(
+    own_book: bool = typer.Option(False, "--own-book", help="Without the sample; with your portfolio files."),
+) -> None:
     """Like demo, but stays up until Ctrl-C, keeps its data in DUNLIN_STATE_DIR, and restarts what dies."""
     folder = settings.current().state_dir.resolve()
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        with database_errors(), stage(folder, _say) as running:
-            _play(running, folder)
+        with database_errors(), stage(folder, _say, own_book=own_book) as running:
+            if not own_book:
+                _play(running, folder)
+            show.places(console, running.addresses)
             _print_environment(running)
             console.print("[bold green]Up.[/] Ctrl-C stops everything; the data stays in", str(folder))
             _keep_up(running)
@@ -59,7 +66,7 @@ def up() -> None:
 
 
 def _play(running: Stage, folder: Path) -> bool:
-    versions, on = wiring.policies(), demo_run.business_day()
+    versions, on = load_all(None, registry.providers_by_channel()), demo_run.business_day()
     with progress() as bar:
         reports = import_sample(running.engine, versions, folder / "book", on, _advance(bar, "import "))
         console.print(
@@ -75,7 +82,6 @@ def _play(running: Stage, folder: Path) -> bool:
         agree = show.books(console, connection, runs)
         agree = show.journal(console, connection, running.sandbox, runs) and agree
         show.samples(console, connection)
-        show.places(console, running.addresses)
     with running.engine.begin() as connection:
         clock.restore(connection)
     return agree

@@ -26,6 +26,7 @@ from worker.store import schema
 from worker.store.engine import make_engine
 
 READY_S = 60.0
+OWN = (f"{PREFIX}PORTFOLIOS_DIR", f"{PREFIX}TEMPLATES_DIR")
 
 
 class DemoFailed(RuntimeError):
@@ -54,15 +55,16 @@ class Stage:
 
 
 @contextmanager
-def stage(folder: Path, say: Callable[[str], None]) -> Iterator[Stage]:
-    """Brings everything up under `folder`, and down again.
+def stage(folder: Path, say: Callable[[str], None], *, own_book: bool = False) -> Iterator[Stage]:
+    """Brings everything up under `folder`, and down again; with `own_book` the lender's files instead of
+    ours.
 
     Raises:
         DemoFailed: a part did not come up.
     """
     say("PostgreSQL and Redis from their wheels")
     with local.servers(folder) as running:
-        environment, addresses = _environment(running, folder)
+        environment, addresses = _environment(running, folder, own_book=own_book)
         engine = make_engine(running.database_url, "demo")
         say("schema")
         schema.migrate(engine)
@@ -99,7 +101,9 @@ def import_sample(
     ]
 
 
-def _environment(running: local.LocalServers, folder: Path) -> tuple[dict[str, str], Addresses]:
+def _environment(
+    running: local.LocalServers, folder: Path, *, own_book: bool
+) -> tuple[dict[str, str], Addresses]:
     web, flower, http, smtp = port(8000), port(5555), port(8026), port(8025)
     login = f"dunlin:{secrets.token_urlsafe(9)}"
     ours = {
@@ -116,7 +120,12 @@ def _environment(running: local.LocalServers, folder: Path) -> tuple[dict[str, s
         "STATE_DIR": str(folder),
         "PUMP_S": "1",
     }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    # The sample goes with the policies and templates that ship; whatever else is set here is not ours to use.
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(PREFIX) or (own_book and name in OWN)
+    }
     addresses = Addresses(
         web=f"http://127.0.0.1:{web}",
         flower=f"http://127.0.0.1:{flower}",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from worker.portfolios.load import Version
 from worker.store import book
@@ -15,12 +15,17 @@ def sync_portfolios(engine: Engine, versions: Mapping[str, Version]) -> None:
         CurrencyChanged: a portfolio that exists has another currency in its file.
     """
     with engine.begin() as connection:
-        for version in versions.values():
-            policy = version.policy
-            book.put_version(
-                connection, kind="policy", name=policy.portfolio.id, digest=version.hash, body=policy.body()
-            )
-        book.put_portfolios(connection, (_row(version) for version in versions.values()))
+        put_portfolios(connection, versions)
+
+
+def put_portfolios(connection: Connection, versions: Mapping[str, Version]) -> None:
+    """The same in the caller's transaction."""
+    for version in versions.values():
+        policy = version.policy
+        book.put_version(
+            connection, kind="policy", name=policy.portfolio.id, digest=version.hash, body=policy.body()
+        )
+    book.put_portfolios(connection, (_row(version) for version in versions.values()))
 
 
 def _row(version: Version) -> book.PortfolioRow:

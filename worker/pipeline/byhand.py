@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, RowMapping
 
 from worker.pipeline import plan
 from worker.pipeline.admit import decide_batch
-from worker.pipeline.book import sync_portfolios
+from worker.pipeline.book import put_portfolios, sync_portfolios
 from worker.pipeline.policies import LoadedPolicy, Policies
 from worker.portfolios.load import Version
 from worker.store import operate, status
@@ -96,11 +96,10 @@ def dry_scan(
     Raises:
         Refused: as for `scan`; or the date has its run already, so that a scan would change nothing.
     """
-    chosen = _chosen(versions, portfolio)
-    sync_portfolios(engine, versions)
     results = []
-    for version in chosen:
+    for version in _chosen(versions, portfolio):
         with engine.connect() as connection, connection.begin() as transaction:
+            put_portfolios(connection, versions)
             day = _day(connection, version, on)
             run = plan.create(connection, version.policy, day, "dry run")
             if run is None:
@@ -164,7 +163,12 @@ def _day(connection: Connection, version: Version, on: date | None) -> date:
     today = plan.business_today(connection, version.policy)
     if on is not None and on > today:
         raise Refused(f"{on} lies in the future: today is {today} in {version.policy.portfolio.timezone}")
-    return on or today
+    day = on or today
+    newest = plan_store.last_run_on(connection, version.policy.portfolio.id)
+    if newest is not None and day < newest:
+        # Two dates at work at once would tell a borrower the same thing twice.
+        raise Refused(f"{version.policy.portfolio.id} has a run for {newest}, which is later than {day}")
+    return day
 
 
 def count_by_state(rows: Sequence[RowMapping]) -> Counter[str]:

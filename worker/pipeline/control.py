@@ -5,8 +5,10 @@ import hashlib
 from sqlalchemy import Engine
 
 from worker.pipeline.byhand import Refused
+from worker.pipeline.importing.fields import BadCell, suppressed_address
 from worker.store import book, operate, outcome
 from worker.store import suppress as store
+from worker.store.operate import Pause
 from worker.store.suppress import Suppression
 
 
@@ -37,8 +39,21 @@ def resume(engine: Engine, *, portfolio: str | None, channel: str | None, by: st
     return count
 
 
-def suppress(engine: Engine, *, channel: str, address: str, reason: str, by: str) -> bool:
-    """Suppresses an address and cancels what is pending to it. False: it was suppressed already."""
+def pauses(engine: Engine) -> list[Pause]:
+    """Those in force, oldest first."""
+    with engine.connect() as connection:
+        return operate.active_pauses(connection)
+
+
+def suppress(engine: Engine, *, channel: str, address: str, region: str, reason: str, by: str) -> bool:
+    """Suppresses an address and cancels what is pending to it. False: it was suppressed already.
+
+    The address is brought into the form in which messages use it; `region` reads national phone numbers.
+
+    Raises:
+        Refused: it is no address of this channel.
+    """
+    address = _as_used(channel, address, region)
     with engine.begin() as connection:
         added = store.suppress(
             connection, channel=channel, address=address, reason=reason, source="operator", by=by
@@ -49,8 +64,13 @@ def suppress(engine: Engine, *, channel: str, address: str, reason: str, by: str
     return added
 
 
-def lift(engine: Engine, *, channel: str, address: str, reason: str, by: str) -> bool:
-    """Allows a suppressed address again. False: it was not suppressed."""
+def lift(engine: Engine, *, channel: str, address: str, region: str, reason: str, by: str) -> bool:
+    """Allows a suppressed address again. False: it was not suppressed.
+
+    Raises:
+        Refused: it is no address of this channel.
+    """
+    address = _as_used(channel, address, region)
     with engine.begin() as connection:
         lifted = store.lift(connection, channel=channel, address=address, by=by, reason=reason)
         operate.audit(connection, actor=by, action="lift", subject=_subject(channel, address), reason=reason)
@@ -60,6 +80,13 @@ def lift(engine: Engine, *, channel: str, address: str, reason: str, by: str) ->
 def suppressions(engine: Engine, channel: str | None, limit: int) -> list[Suppression]:
     with engine.connect() as connection:
         return store.active(connection, channel, limit)
+
+
+def _as_used(channel: str, address: str, region: str) -> str:
+    try:
+        return suppressed_address(address, channel, region)
+    except BadCell as error:
+        raise Refused(f"{address!r} is no address for {channel}: {error}") from None
 
 
 def _subject(channel: str, address: str) -> str:

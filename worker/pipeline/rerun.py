@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import structlog
 from sqlalchemy import Connection, Engine
 
-from worker.pipeline.book import sync_portfolios
+from worker.pipeline.book import put_portfolios
 from worker.pipeline.byhand import Refused
 from worker.portfolios.load import Version
 from worker.store import operate, status
@@ -24,8 +24,8 @@ def rerun(
         Refused: no such run, a state that may not be rerun, or force without a reason.
     """
     _check(request)
-    sync_portfolios(engine, versions)
     with engine.connect() as connection, connection.begin() as transaction:
+        put_portfolios(connection, versions)
         version = _version(connection, versions, request)
         made = store.make(connection, request, _states(request), version.policy.ordered_tiers())
         operate.audit(

@@ -51,7 +51,7 @@ def active_pauses(connection: Connection) -> list[Pause]:
 
 
 def resume(connection: Connection, *, portfolio: str | None, channel: str | None, by: str) -> int:
-    """Ends the active pauses of exactly this portfolio and channel (None: all); returns how many."""
+    """Ends the active pauses that name this portfolio and this channel (None: any); returns how many."""
     sql = text("""
         UPDATE pauses SET resumed_at = clock_timestamp(), resumed_by = :by
         WHERE resumed_at IS NULL

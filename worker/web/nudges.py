@@ -150,7 +150,9 @@ class Nudges:
                 listener.wake(message_id)
 
     def _connection_is(self, *, alive: bool) -> None:
-        """Every stream looks once for itself: at a loss, and at what it missed meanwhile."""
+        """At a change every stream looks once for itself, and finds what it missed."""
+        if alive == self.connected:
+            return
         self.connected = alive
         for listeners in self._listeners.values():
             for listener in listeners:

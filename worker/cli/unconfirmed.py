@@ -1,0 +1,60 @@
+"""`dunlin unconfirmed`: what may or may not have gone out, and a person's word on it."""
+
+from dataclasses import asdict
+from enum import StrEnum
+
+import typer
+
+from worker import wiring
+from worker.cli.output import console, emit_json, login
+from worker.cli.rerun import uuid_of
+from worker.pipeline import control
+
+
+class Found(StrEnum):
+    """What a person found out about it."""
+
+    SENT = "sent"
+    FAILED = "failed"
+    RESEND = "resend"
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Messages that may or may not have gone out.", no_args_is_help=True)
+    group.command("list")(show)
+    group.command("resolve")(resolve)
+    app.add_typer(group, name="unconfirmed")
+
+
+def show(
+    limit: int = typer.Option(50, min=1, max=10_000),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """List them, oldest first."""
+    rows = control.unconfirmed(wiring.engine("cli"), limit)
+    if as_json:
+        emit_json([asdict(row) for row in rows])
+        return
+    for row in rows:
+        console.print(
+            f"{row.id}  {row.portfolio_id} {row.business_on} {row.channel} {row.tier}", markup=False
+        )
+        console.print(
+            f"    borrower {row.borrower}, tried {row.attempted_at:%Y-%m-%d %H:%M:%SZ}: {row.reason}",
+            markup=False,
+        )
+    if not rows:
+        console.print("none")
+
+
+def resolve(
+    message: str = typer.Argument(help="Id of the message."),
+    found: Found = typer.Option(
+        ..., "--as", help="sent: it went out; failed: it did not; resend: send it again."
+    ),
+    reason: str = typer.Option(..., help="How you know."),
+    by: str | None = typer.Option(None, help="Who; default: your login."),
+) -> None:
+    """Settle one by hand. `resend` is for what certainly did not go out: the borrower would get it twice."""
+    control.resolve(wiring.engine("cli"), uuid_of(message), found.value, by=by or login(), reason=reason)
+    console.print(f"{message} is settled")

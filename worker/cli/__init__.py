@@ -20,6 +20,7 @@ from worker.cli import (
     scan,
     service,
     status,
+    unconfirmed,
 )
 from worker.cli.output import Exit, errors
 from worker.local import LocalMissing
@@ -38,7 +39,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 unforeseen error; 2 wrong command line; 3 done in part, the output says "
     "which; 4 refused, nothing done; 5 database or broker does not answer.",
 )
-for module in (service, local, imports, scan, rerun, status, explain, control, preview, doctor):
+for module in (service, local, imports, scan, rerun, status, explain, control, unconfirmed, preview, doctor):
     module.register(app)
 app.add_typer(sandbox.app, name="sandbox", help="Play the providers on loopback.")
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from enum import StrEnum
+from typing import Annotated
 
 import typer
 
@@ -36,24 +37,21 @@ def show(
         emit_json([asdict(row) for row in rows])
         return
     for row in rows:
-        console.print(
-            f"{row.id}  {row.portfolio_id} {row.business_on} {row.channel} {row.tier}", markup=False
-        )
-        console.print(
-            f"    borrower {row.borrower}, tried {row.attempted_at:%Y-%m-%d %H:%M:%SZ}: {row.reason}",
-            markup=False,
-        )
+        what = f"{row.portfolio_id} {row.business_on} {row.channel} {row.tier}"
+        console.print(f"{row.id}  {what}", markup=False)
+        tried = f"{row.attempted_at:%Y-%m-%d %H:%M:%SZ}"
+        console.print(f"    borrower {row.borrower}, tried {tried}: {row.reason}", markup=False)
     if not rows:
         console.print("none")
 
 
 def resolve(
-    message: str = typer.Argument(help="Id of the message."),
-    found: Found = typer.Option(
-        ..., "--as", help="sent: it went out; failed: it did not; resend: send it again."
-    ),
-    reason: str = typer.Option(..., help="How you know."),
-    by: str | None = typer.Option(None, help="Who; default: your login."),
+    message: Annotated[str, typer.Argument(help="Id of the message.")],
+    found: Annotated[
+        Found, typer.Option("--as", help="sent: it went out; failed: it did not; resend: send it again.")
+    ],
+    reason: Annotated[str, typer.Option(help="How you know.")],
+    by: Annotated[str | None, typer.Option(help="Who; default: your login.")] = None,
 ) -> None:
     """Settle one by hand. `resend` is for what certainly did not go out: the borrower would get it twice."""
     control.resolve(wiring.engine("cli"), uuid_of(message), found.value, by=by or login(), reason=reason)

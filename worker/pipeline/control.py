@@ -1,15 +1,19 @@
 """Pauses and suppressions by hand, each with its row in the audit."""
 
 import hashlib
+from uuid import UUID
 
 from sqlalchemy import Engine
 
+from worker.domain.states import State
 from worker.pipeline.byhand import Refused
 from worker.pipeline.importing.fields import BadCell, suppressed_address
 from worker.store import book, operate, outcome
 from worker.store import suppress as store
+from worker.store import unconfirmed as unconfirmed_store
 from worker.store.operate import Pause
 from worker.store.suppress import Suppression
+from worker.store.unconfirmed import Unconfirmed
 
 
 def pause(engine: Engine, *, portfolio: str | None, channel: str | None, reason: str, by: str) -> bool:
@@ -43,6 +47,24 @@ def pauses(engine: Engine) -> list[Pause]:
     """Those in force, oldest first."""
     with engine.connect() as connection:
         return operate.active_pauses(connection)
+
+
+def unconfirmed(engine: Engine, limit: int) -> list[Unconfirmed]:
+    with engine.connect() as connection:
+        return unconfirmed_store.waiting(connection, limit)
+
+
+def resolve(engine: Engine, message: UUID, found: str, *, by: str, reason: str) -> None:
+    """A person's word on an unconfirmed message: sent, failed, or resend.
+
+    Raises:
+        Refused: it is not unconfirmed.
+    """
+    state = State.SCHEDULED if found == "resend" else State(found)
+    with engine.begin() as connection:
+        if not unconfirmed_store.settle(connection, message, state.value, f"by_hand.{found}"):
+            raise Refused(f"no unconfirmed message has the id {message}")
+        operate.audit(connection, actor=by, action=f"resolve.{found}", subject=str(message), reason=reason)
 
 
 def suppress(engine: Engine, *, channel: str, address: str, region: str, reason: str, by: str) -> bool:

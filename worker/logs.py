@@ -5,7 +5,14 @@ import sys
 
 import structlog
 
-QUIET = ("twilio.http_client", "twilio.async_http_client", "aiosmtplib", "httpx", "sqlalchemy.engine")
+QUIET = (
+    "twilio.http_client",
+    "twilio.async_http_client",
+    "aiosmtplib",
+    "httpx",
+    "sqlalchemy.engine",
+    "sse_starlette",
+)
 """Libraries that would log whole requests, addresses and texts included."""
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "DUNLIN_"
@@ -98,6 +98,13 @@ class Settings(BaseSettings):
     sandbox_settle_s: float = Field(default=3.0, ge=0)
     pump_s: float = Field(default=5.0, gt=0)
     """How often idle workers and beat look for due work."""
+
+    @field_validator("public_url", "sandbox_url")
+    @classmethod
+    def _without_trailing_slash(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value.rstrip("/")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -86,7 +86,7 @@ def test_the_form_is_what_twilio_documents() -> None:
         "Body": BODY,
         "ValidityPeriod": "3600",
         "StatusCallback": f"https://dunlin.example.com/webhooks/twilio/status"
-        f"?b=2026-11-02&m={UUID(int=1)}&a={UUID(int=2)}",
+        f"?b=2026-11-02&m={UUID(int=1)}&a={UUID(int=2)}#rc=3&rp=all",
     }
 
 

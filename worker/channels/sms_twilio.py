@@ -31,6 +31,8 @@ from worker.channels.twilio_codes import SUPPRESSES, status
 from worker.channels.twilio_http import API, TwilioHttp, seconds
 from worker.domain.message import InFlight, MessageRef, OutgoingMessage
 
+RETRY_CALLBACKS: Final = "#rc=3&rp=all"
+"""Twilio's own connection override, not part of what it signs: it asks three more times, after a 503 too."""
 MAX_VALIDITY_S: Final = 36_000
 """Longest ValidityPeriod the Messages API takes; also its default."""
 MIN_VALIDITY_S: Final = 60
@@ -120,7 +122,7 @@ class TwilioSms:
             "to": message.address,
             "body": text,
             "status_callback": f"{self._config.public_url}/webhooks/twilio/status"
-            f"?b={ref.business_on}&m={ref.message_id}&a={ref.attempt_id}",
+            f"?b={ref.business_on}&m={ref.message_id}&a={ref.attempt_id}{RETRY_CALLBACKS}",
             "validity_period": min(MAX_VALIDITY_S, message.send_before_s),
         }
         if sender.messaging_service_sid:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
 
+from rich import box
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -23,7 +24,7 @@ def outcome(console: Console, connection: Connection, runs: Sequence[UUID]) -> N
     for row in status.message_counts(connection, runs):
         counts[row["tier"], row["channel"], row["state"]] += row["messages"]
     states = sorted({state for _, _, state in counts})
-    table = Table(title="Messages by tier, channel and state", title_justify="left", header_style="bold")
+    table = Table(title="Messages by tier, channel and state", title_justify="left", box=box.SIMPLE_HEAD)
     for column in ("tier", "channel"):
         table.add_column(column, no_wrap=True)
     for state in states:

@@ -7,15 +7,16 @@ from sqlalchemy import Connection, text
 
 from worker.domain.message import MessageRef
 
+_MODE = text("SELECT mode FROM messages WHERE business_on = :on AND id = :id")
 _WHOSE = {"sms": "phone", "email": "email"}
 """Column of borrowers that holds a channel's address."""
 
 
 def mode_of(connection: Connection, ref: MessageRef) -> str | None:
     """The mode the message was planned in, which never changes; None: we have no such message."""
-    sql = text("SELECT mode FROM messages WHERE business_on = :on AND id = :id")
-    found = connection.execute(sql, {"on": ref.business_on, "id": ref.message_id}).scalar_one_or_none()
-    return None if found is None else str(found)
+    values = {"on": ref.business_on, "id": ref.message_id}
+    mode: str | None = connection.execute(_MODE, values).scalar_one_or_none()
+    return mode
 
 
 def everything_in_sandbox(connection: Connection) -> bool:
@@ -64,5 +65,5 @@ def locale_of(connection: Connection, business_on: date, message_id: UUID) -> st
         SELECT v.body #>> '{portfolio,locale}' FROM messages m JOIN portfolios p ON p.id = m.portfolio_id
         JOIN versions v ON v.hash = p.policy_hash WHERE m.business_on = :on AND m.id = :id
     """)
-    found = connection.execute(sql, {"on": business_on, "id": message_id}).scalar_one_or_none()
-    return None if found is None else str(found)
+    locale: str | None = connection.execute(sql, {"on": business_on, "id": message_id}).scalar_one_or_none()
+    return locale

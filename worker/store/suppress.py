@@ -26,7 +26,10 @@ def suppress(
     sql = text("""
         INSERT INTO suppressions (channel, address, reason, source, created_by)
         VALUES (:channel, :address, :reason, :source, :by)
-        ON CONFLICT (address, channel) WHERE lifted_at IS NULL DO NOTHING
+        ON CONFLICT (address, channel) WHERE lifted_at IS NULL DO UPDATE
+        -- A subscriber's START may lift what their own STOP began, but not what anybody else decided since.
+        SET source = excluded.source, reason = excluded.reason, created_by = excluded.created_by
+        WHERE suppressions.source = 'inbound' AND excluded.source <> 'inbound'
     """)
     values = {"channel": channel, "address": address, "reason": reason, "source": source, "by": by}
     added = connection.execute(sql, values).rowcount == 1

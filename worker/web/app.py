@@ -1,6 +1,9 @@
 """The web application, put together from explicit parts; and the factory a server starts it by:
 
 uvicorn worker.web.app:create --factory
+
+Behind a proxy on another host, --forwarded-allow-ips names it: rate limits then count the client's address.
+Signatures never depend on it.
 """
 
 import asyncio

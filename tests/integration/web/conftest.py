@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
@@ -37,6 +38,7 @@ LINK_KEY = "l" * 40
 JWT_KEY = "j" * 40
 ACCOUNT = {"real": "AC" + "1" * 32, "sandbox": "AC" + "0" * 32}
 TOKEN = {"real": "real-token", "previous": "token-before", "sandbox": "sandbox"}
+MESSAGE = Path(__file__).with_name("message.sql")
 PHONES = (f"+447700900{n:03d}" for n in itertools.count())
 
 
@@ -158,23 +160,11 @@ class Mailbag:
         """One message with one attempt, its text stored; in `sending` under this bag's lease."""
         ref = MessageRef(ON, uuid4(), uuid4())
         address = {"email": self.email, "in_app": self.who}.get(channel, self.phone)
-        occurrence = self.book.one("SELECT count(*) FROM messages WHERE borrower_id = :b", b=self.borrower)
-        for statement in _MESSAGE:
-            self.book.run(
-                statement,
-                on=ON,
-                id=ref.message_id,
-                attempt=ref.attempt_id,
-                borrower=self.borrower,
-                token=self.lease,
-                channel=channel,
-                state=state,
-                mode=mode,
-                reason=reason,
-                lives=lives,
-                address=address,
-                occurrence=occurrence,
-            )
+        values = {"on": ON, "id": ref.message_id, "attempt": ref.attempt_id, "borrower": self.borrower}
+        values |= {"token": self.lease, "address": address, "channel": channel, "state": state}
+        values |= {"mode": mode, "reason": reason, "lives": lives}
+        for statement in MESSAGE.read_text(encoding="utf-8").split(";\n"):
+            self.book.run(statement, **values)
         return ref
 
     def state(self, ref: MessageRef) -> str:
@@ -200,27 +190,6 @@ class Mailbag:
             email=self.email,
         )
         return [tuple(row.values()) for row in rows]
-
-
-_MESSAGE = (
-    """INSERT INTO messages (business_on, id, run_id, portfolio_id, borrower_id, channel, tier, mode, state,
-    reason, shard, planned_at, decide_at, admitted_at, send_at, send_before, expires_at, requires_approval,
-    attempt_id, attempted_at, lease_token, lease_until, sent_at, occurrence)
-    SELECT :on, :id, uuidv7(), 'uk', :borrower, :channel, 'reminder', :mode, CAST(:state AS text), :reason, 0,
-    now, now, now, now, now + interval '1 hour', now + CAST(:lives AS interval), false, :attempt, now, :token,
-    CASE WHEN :state = 'sending' THEN clock_timestamp() + interval '1 minute' END,
-    CASE WHEN :state IN ('sent', 'delivered', 'undelivered') THEN now END, :occurrence
-    FROM (SELECT dunlin_now() AS now) t""",
-    """INSERT INTO attempts (business_on, id, message_id, n, token, worker, claimed_at, started_at)
-    VALUES (:on, :attempt, :id, 1, :token, 'tests', clock_timestamp(), clock_timestamp())""",
-    """INSERT INTO message_contents (business_on, attempt_id, message_id, address, subject, text, extra,
-    sha256, template_hash)
-    VALUES (:on, :attempt, :id, :address, 'Your payment', 'Please pay.', jsonb_build_object('amount_due',
-    '£120.50', 'days_overdue', '3 days', 'due_date', '30 October 2026',
-    'pay_url', 'https://pay.uk.example.com/'), '', '')""",
-    """INSERT INTO message_accounts (business_on, message_id, account_id, tier, dpd, amount_due)
-    SELECT :on, :id, a.id, 'reminder', 3, 120.5 FROM accounts a WHERE a.borrower_id = :borrower""",
-)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import Celery
 from celery.schedules import crontab
-from celery.signals import setup_logging, worker_shutdown
+from celery.signals import after_task_publish, beat_init, setup_logging, task_postrun, worker_shutdown
 from kombu import Exchange, Queue
 
 from worker import logs, settings, slots
@@ -112,6 +112,18 @@ def make_app() -> Celery:
 def _logging(**_: Any) -> None:
     config = settings.current()
     logs.configure(config.log_format, config.log_level)
+
+
+@task_postrun.connect
+def _alive(**_: Any) -> None:
+    # A task done means that broker, pool and database work; a process that merely runs would prove nothing.
+    if path := settings.current().alive_file:
+        path.touch()
+
+
+@beat_init.connect
+def _alive_by_publishing(**_: Any) -> None:
+    after_task_publish.connect(_alive, weak=False)
 
 
 @worker_shutdown.connect

@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     """Queues this worker consumes, separated by commas."""
     concurrency: int = Field(default=2, ge=1, le=64)
     """Processes of one worker."""
+    alive_file: Path | None = None
+    """Touched by a worker whenever a task is done and by beat whenever it wakes one, for health checks."""
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

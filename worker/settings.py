@@ -176,6 +176,8 @@ def load() -> Settings:
                 from_files[name] = Path(path).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise SettingsInvalid(f"{PREFIX}{name.upper()}_FILE: {error}") from None
+            except UnicodeDecodeError:
+                raise SettingsInvalid(f"{PREFIX}{name.upper()}_FILE: {path} is no UTF-8 text") from None
     try:
         return Settings(**from_files)  # type: ignore[arg-type]  # strings, validated by pydantic
     except ValidationError as error:

@@ -1,15 +1,15 @@
 """A small book to tell stories with, on a real database whose clock the test moves."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from random import Random
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, RowMapping, text
 
 from worker.channels.base import Channel
 from worker.domain.clock import SystemClock
@@ -21,6 +21,11 @@ from worker.pipeline.runtime import Runtime, Timing
 from worker.portfolios.load import SHIPPED, Version, load_one, version_of
 from worker.portfolios.schema import Policy
 from worker.rendering.catalogue import Catalogue, default_root
+from worker.store import claim as claim_store
+from worker.store import outcome as outcome_store
+from worker.store.claim import Content
+from worker.store.engine import autocommit
+from worker.store.outcome import Outcome
 
 PROVIDERS = {"sms": {"twilio"}, "email": {"smtp"}, "in_app": {"inbox"}}
 KEY = "k" * 40
@@ -189,3 +194,88 @@ class Story:
 @pytest.fixture
 def story(runtime: Runtime, book: Book) -> Story:
     return Story(runtime, book)
+
+
+@pytest.fixture
+def amended(policy: Policy) -> Callable[[dict[str, Any]], Version]:
+    """The policy as if parts of its file were changed; tables are laid over one another."""
+
+    def over(below: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+        both = {name: over(below[name], top[name]) for name in top if isinstance(below.get(name), dict)}
+        return {**below, **top, **both}
+
+    return lambda changes: version_of(Policy.model_validate(over(policy.body(), changes)))
+
+
+class Sender:
+    """The steps of sending one by one, as one process takes them under one token."""
+
+    def __init__(self, engine: Engine, lease_s: float = 30.0) -> None:
+        self.engine = engine
+        self.lease_s = lease_s
+        self.token = uuid4()
+
+    def claim(self, channel: str = "sms", *, limit: int = 100, portfolio: str = "uk") -> Sequence[RowMapping]:
+        """Every row the claim moved."""
+        with autocommit(self.engine) as connection:
+            return claim_store.claim(
+                connection,
+                channel=channel,
+                portfolio=portfolio,
+                token=self.token,
+                worker="tests",
+                lease_s=self.lease_s,
+                limit=limit,
+            )
+
+    def begin(self, rows: Sequence[RowMapping]) -> set[UUID]:
+        """The attempts that may be posted."""
+        contents = [
+            Content(
+                row["business_on"],
+                row["id"],
+                row["attempt_id"],
+                row["address"],
+                None,
+                "words",
+                None,
+                "{}",
+                "0",
+            )
+            for row in rows
+        ]
+        with autocommit(self.engine) as connection:
+            return claim_store.begin(
+                connection, token=self.token, provider="twilio", template_hash="t", contents=contents
+            )
+
+    def finish(self, rows: Sequence[RowMapping], state: str, **changes: Any) -> set[UUID]:
+        """Every row gets this outcome; returns the messages that moved."""
+        values = {
+            "outcome": "accepted" if state == "sent" else "unknown",
+            "reason": None if state == "sent" else "why",
+            "code": None,
+            "provider_id": "SM1" if state == "sent" else None,
+            "after_s": 0.0,
+            "counts": 1,
+        } | changes
+        outcomes = [
+            Outcome(row["business_on"], row["id"], row["attempt_id"], state, **values) for row in rows
+        ]
+        with autocommit(self.engine) as connection:
+            return outcome_store.finish(connection, self.token, outcomes)
+
+    def hand_back(self, rows: Sequence[RowMapping]) -> int:
+        with autocommit(self.engine) as connection:
+            return outcome_store.hand_back(connection, self.token, rows)
+
+
+@pytest.fixture
+def sender(engine: Engine) -> Sender:
+    return Sender(engine)
+
+
+@pytest.fixture
+def another_sender(engine: Engine) -> Callable[..., Sender]:
+    """Another process's hands."""
+    return lambda **options: Sender(engine, **options)

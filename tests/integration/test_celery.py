@@ -5,6 +5,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from celery import Celery
 from redis import Redis
 
-from worker import settings
+from worker import local, settings
 from worker.app import make_app
 from worker.demo.processes import Part, Processes, port
 from worker.pump import CONTROL, MAX_WAITING, wake
@@ -113,7 +114,7 @@ def test_a_scan_and_a_rerun_can_be_asked_for_by_name(
     until(lambda: len(runs(book)) == 2 and not open_states(book), parts)
     again = runs(book)[1]
     assert (again["rerun_of"], again["reason"]) == (first["id"], "the provider was down")
-    until(lambda: len(book.messages(run_id=again["id"], state="delivered")) == 1, parts)
+    until(lambda: len(book.messages(run_id=again["id"], state="sent")) == 1, parts)
     assert len(runs(book)) == 2
 
 
@@ -228,7 +229,36 @@ def test_a_worker_told_to_stop_in_mid_batch_finishes_what_it_holds(
     assert set(received(provider.client).values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_worker_can_be_stopped_while_its_broker_is_away(
-    book: Any, parts: Processes, redis_url: str
+    book: Any, parts: Processes, provider: SandboxProcess, tmp_path: Path
 ) -> None:
-    pytest.skip("draft")
+    fill(book, 1)
+    with ExitStack() as broker:
+        url = broker.enter_context(local.valkey(tmp_path / "redis"))
+        parts.environment = {**parts.environment, "DUNLIN_REDIS_URL": url}
+        worker = parts.start("worker", "worker")
+        until(lambda: len(runs(book)) == 1 and not open_states(book), parts)
+    until(lambda: "refused" in (parts.logs / "worker.log").read_text(), parts)
+    assert stopped(worker) == 0
+
+
+@pytest.mark.slow
+def test_two_beats_after_two_days_away_plan_the_newest_date_once_and_write_down_the_rest(
+    book: Any, parts: Processes
+) -> None:
+    fill(book, 1)
+    parts.environment = {**parts.environment, "DUNLIN_PUMP_S": "3600"}  # only beat wakes anybody
+    book.run(
+        "INSERT INTO runs (portfolio_id, business_on, policy_hash, mode, state, tier_floors, requested_by) "
+        "SELECT id, '2026-11-20', policy_hash, mode, 'open', '{}', 'tests' FROM portfolios"
+    )
+    for name in ("worker", "beat", "beat2"):
+        parts.start(name, name.rstrip("2"))
+    until(lambda: len(runs(book)) > 1, parts, patience_s=90)
+    until(lambda: "planning" not in {run["state"] for run in runs(book)}, parts)
+    found = [(str(run["business_on"]), run["state"], run["requested_by"]) for run in runs(book)]
+    assert found[1:] == [
+        ("2026-11-21", "missed", "beat"), ("2026-11-22", "missed", "beat"), ("2026-11-23", "open", "beat"),
+    ]
+    assert len(book.messages()) == 3

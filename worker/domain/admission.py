@@ -73,35 +73,36 @@ class DecideLater:
 
 
 Verdict = Allow | Suppress | AwaitApproval | Expire | DecideLater
-Check = Callable[[Candidate], str | None]
+Check = Callable[[Candidate], tuple[str, ...]]
+"""Returns the ids of the rules that object; none: the message may go on."""
 
 
-def address_known(candidate: Candidate) -> str | None:
-    return None if candidate.address else "house.no_address"
+def address_known(candidate: Candidate) -> tuple[str, ...]:
+    return () if candidate.address else ("house.no_address",)
 
 
-def recipient_listed(candidate: Candidate) -> str | None:
+def recipient_listed(candidate: Candidate) -> tuple[str, ...]:
     """In mode `allowlist` real providers are used, for listed recipients only."""
     blocked = candidate.mode == "allowlist" and not candidate.allowlisted
-    return "house.not_on_allowlist" if blocked else None
+    return ("house.not_on_allowlist",) if blocked else ()
 
 
-def address_free(candidate: Candidate) -> str | None:
-    return f"house.suppressed.{candidate.suppression}" if candidate.suppression else None
+def address_free(candidate: Candidate) -> tuple[str, ...]:
+    return (f"house.suppressed.{candidate.suppression}",) if candidate.suppression else ()
 
 
-def no_hold(candidate: Candidate) -> str | None:
-    return f"house.hold.{candidate.holds[0]}" if candidate.holds else None
+def no_hold(candidate: Candidate) -> tuple[str, ...]:
+    return tuple(f"house.hold.{hold}" for hold in candidate.holds)
 
 
-def zone_known(candidate: Candidate) -> str | None:
+def zone_known(candidate: Candidate) -> tuple[str, ...]:
     if candidate.zone is None:
-        return "engine.zone_unknown"
+        return ("engine.zone_unknown",)
     try:
         zone_of(candidate.zone)
     except ZoneUnknown:
-        return "engine.zone_unknown"
-    return None
+        return ("engine.zone_unknown",)
+    return ()
 
 
 HARD_CHECKS: tuple[Check, ...] = (address_known, recipient_listed, address_free, no_hold, zone_known)
@@ -111,8 +112,10 @@ def decide(
     candidate: Candidate, window: SendWindow, at: datetime, checks: tuple[Check, ...] = HARD_CHECKS
 ) -> Verdict:
     """The verdict on one message at one instant. Never raises."""
+    if at >= candidate.expires_at:
+        return Expire("expired")
     try:
-        rules = tuple(rule for check in checks if (rule := check(candidate)) is not None)
+        rules = tuple(rule for check in checks for rule in check(candidate))
         if rules:
             return Suppress(rules)
         if candidate.requires_approval and not candidate.approved:

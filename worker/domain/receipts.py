@@ -12,7 +12,7 @@ def moved_by(state: State, status: str) -> State | None:
     Raises:
         KeyError: not one of our words for a receipt.
     """
-    before_accepted = state in (State.SENDING, State.UNCONFIRMED, State.SCHEDULED)
+    before_accepted = state in (State.SENDING, State.UNCONFIRMED, State.SCHEDULED, State.PLANNED)
     target = {"accepted": State.SENT, "sent": State.SENT}.get(status) or {
         "delivered": State.DELIVERED,
         "undelivered": State.UNDELIVERED,

@@ -51,7 +51,17 @@ UNCLAIMED = (_S.PLANNED, _S.AWAITING_APPROVAL, _S.SCHEDULED)
 """Open and certainly not at a provider: may be cancelled."""
 
 MOVES: dict[State, tuple[State, ...]] = {
-    _S.PLANNED: (_S.SCHEDULED, _S.AWAITING_APPROVAL, _S.SUPPRESSED, _S.CANCELLED, _S.EXPIRED),
+    _S.PLANNED: (
+        _S.SCHEDULED,
+        _S.AWAITING_APPROVAL,
+        _S.SUPPRESSED,
+        _S.CANCELLED,
+        _S.EXPIRED,
+        # A late word on an earlier attempt, while the retry is being decided: it had gone out after all.
+        _S.SENT,
+        _S.DELIVERED,
+        _S.UNDELIVERED,
+    ),
     _S.AWAITING_APPROVAL: (_S.PLANNED, _S.CANCELLED, _S.EXPIRED),
     _S.SCHEDULED: (
         _S.SENDING,

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+LOOK_AHEAD_DAYS = 16
+"""Two weeks: a zone that moves over the date line leaves out a day, and with it a week's only opening."""
+
 Hours = tuple[tuple[time, time], ...]
 """Half-open intervals of local time, in order; an end of 00:00 means midnight at the end of the day."""
 
@@ -21,7 +24,7 @@ class SendWindow:
     def next_interval(self, at: datetime, zone: ZoneInfo) -> tuple[datetime, datetime] | None:
         """The interval [open, close) in UTC that holds `at`, or else the next one; None: never open."""
         day = at.astimezone(zone).date() - timedelta(days=1)
-        for _ in range(9):
+        for _ in range(LOOK_AHEAD_DAYS):
             for opens, closes in self.by_weekday[day.weekday()]:
                 start, end = _latest(day, opens, zone), _earliest(_end_day(day, closes), closes, zone)
                 if at < end and start < end:

@@ -107,15 +107,15 @@ def _decide(row: RowMapping, loaded: LoadedPolicy, now: datetime) -> Decision:
 
 
 def _stored(row: RowMapping, verdict: Verdict) -> Decision:
-    business_on, message_id = row["business_on"], row["id"]
+    seen = row["business_on"], row["id"], row["facts_changed_at"]
     match verdict:
         case Allow(send_at, send_before, rule):
-            return Decision(business_on, message_id, State.SCHEDULED, rule, send_at, send_before)
+            return Decision(*seen, State.SCHEDULED, rule, send_at, send_before)
         case Suppress(rules):
-            return Decision(business_on, message_id, State.SUPPRESSED, ", ".join(rules))
+            return Decision(*seen, State.SUPPRESSED, ", ".join(rules))
         case AwaitApproval():
-            return Decision(business_on, message_id, State.AWAITING_APPROVAL, "requires_approval")
+            return Decision(*seen, State.AWAITING_APPROVAL, "requires_approval")
         case Expire(rule):
-            return Decision(business_on, message_id, State.EXPIRED, rule)
+            return Decision(*seen, State.EXPIRED, rule)
         case DecideLater(at, rule):
-            return Decision(business_on, message_id, State.PLANNED, rule, decide_at=at)
+            return Decision(*seen, State.PLANNED, rule, decide_at=at)

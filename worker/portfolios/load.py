@@ -87,7 +87,7 @@ def load_one(file: Path, channels: Mapping[str, Iterable[str]]) -> Version:
     return version_of(policy)
 
 
-def _merged(file: Path) -> dict[str, Any]:
+def _merged(file: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     data = _read(file)
     base = data.pop("extends", None)
     if base is None:
@@ -96,7 +96,9 @@ def _merged(file: Path) -> dict[str, Any]:
     parent = next((path for path in candidates if path.is_file() and path != file), None)
     if parent is None:
         raise PolicyInvalid([f"{file.name}: extends: there is no {base}.toml"])
-    return _over(_merged(parent), data)
+    if parent in below:
+        raise PolicyInvalid([f"{file.name}: extends: {base}.toml extends this file in turn"])
+    return _over(_merged(parent, (*below, file)), data)
 
 
 def _over(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

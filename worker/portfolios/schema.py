@@ -30,12 +30,20 @@ def _zone(name: str) -> str:
     return name
 
 
+def _channel(name: str) -> str:
+    if name not in CHANNELS:
+        raise ValueError(f"no such channel: {name!r}; there are {', '.join(CHANNELS)}")
+    return name
+
+
 def _hours(spans: tuple[str, ...]) -> tuple[str, ...]:
-    before = time(0)
+    before: time | None = time(0)
     for start, end in parse_hours(spans):
-        if start < before or (end <= start and end != time(0)):
+        midnight = end == time(0)
+        # Nothing can follow an interval that lasts until midnight.
+        if before is None or start < before or (end <= start and not midnight):
             raise ValueError(f"hours must ascend and not overlap: {', '.join(spans)}")
-        before = end
+        before = None if midnight else end
     return spans
 
 
@@ -50,10 +58,14 @@ def parse_hours(spans: tuple[str, ...]) -> Hours:
         if not HOURS.match(span):
             raise ValueError(f"not of the form HH:MM-HH:MM: {span!r}")
         start, end = span.split("-")
+        if end == "00:00":
+            raise ValueError(f"midnight at the end of a day is 24:00: {span!r}")
         result.append((time.fromisoformat(start), time(0) if end == "24:00" else time.fromisoformat(end)))
     return tuple(result)
 
 
+Days = Annotated[int, Field(strict=True, ge=1, le=36_500)]
+Count = Annotated[int, Field(strict=True, ge=0, le=36_500)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Spans = Annotated[tuple[str, ...], AfterValidator(_hours)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
@@ -130,20 +142,20 @@ class Requires(_Strict):
     """An earlier tier that must have been sent before this one."""
 
     tier: Name
-    days: int = Field(ge=0, le=3650)
+    days: Count
 
 
 class TierConfig(_Strict):
     """`[tiers.<name>]`."""
 
-    dpd_from: int = Field(ge=1)
-    dpd_to: int | None = Field(default=None, ge=1)
+    dpd_from: Days
+    dpd_to: Days | None = None
     amount_from: Decimal | None = Field(default=None, gt=0)
     requires: Requires | None = None
-    repeat_every_days: int = Field(default=1, ge=1)
-    max_repeats: int | None = Field(default=None, ge=0)
+    repeat_every_days: Days = 1
+    max_repeats: Count | None = None
     requires_approval: bool = False
-    expires_after_h: int = Field(default=48, ge=1, le=24 * 31)
+    expires_after_h: int = Field(default=48, strict=True, ge=1, le=24 * 31)
     channels: tuple[str, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -211,7 +223,7 @@ class Policy(_Strict):
     schedule: Schedule = Schedule()
     send_window: Window = Window()
     tiers: dict[Name, TierConfig] = Field(min_length=1)
-    providers: dict[str, Name]
+    providers: dict[Annotated[str, AfterValidator(_channel)], Name]
     """Which provider carries a channel."""
     creditor: CreditorConfig
     sender: SenderConfig = SenderConfig()

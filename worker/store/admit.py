@@ -13,7 +13,7 @@ _LOCK_SPACE = 0x4164  # "Ad": keeps the shard locks apart from other advisory lo
 
 _BATCH = text(f"""
     SELECT m.business_on, m.id, m.borrower_id, m.portfolio_id, m.channel, m.tier, m.mode, m.requires_approval,
-           m.approved_at IS NOT NULL AS approved, m.expires_at, r.policy_hash,
+           m.approved_at IS NOT NULL AS approved, m.expires_at, r.policy_hash, b.facts_changed_at,
            {ADDRESS} AS address, coalesce(b.zone, p.borrower_zone) AS zone,
            (SELECT s.reason FROM suppressions s
             WHERE s.address = {ADDRESS} AND s.channel = m.channel
@@ -32,11 +32,12 @@ _BATCH = text(f"""
 _WRITE = text("""
     UPDATE messages m SET state = v.state, reason = v.reason,
            send_at = v.send_at, send_before = v.send_before,
-           decide_at = coalesce(v.decide_at, m.decide_at), admitted_at = clock_timestamp()
+           decide_at = coalesce(v.decide_at, m.decide_at), admitted_at = clock_timestamp(),
+           facts_seen_at = v.facts_seen_at
     FROM unnest(CAST(:business_on AS date[]), CAST(:id AS uuid[]), CAST(:state AS text[]),
                 CAST(:reason AS text[]), CAST(:send_at AS timestamptz[]), CAST(:send_before AS timestamptz[]),
-                CAST(:decide_at AS timestamptz[]))
-         AS v(business_on, id, state, reason, send_at, send_before, decide_at)
+                CAST(:decide_at AS timestamptz[]), CAST(:facts_seen_at AS timestamptz[]))
+         AS v(business_on, id, state, reason, send_at, send_before, decide_at, facts_seen_at)
     WHERE m.business_on = v.business_on AND m.id = v.id AND m.state = 'planned'
 """)
 
@@ -47,6 +48,8 @@ class Decision:
 
     business_on: date
     id: UUID
+    facts_seen_at: datetime
+    """The borrower's facts_changed_at when the facts were read."""
     state: str
     reason: str | None
     send_at: datetime | None = None

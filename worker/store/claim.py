@@ -55,8 +55,8 @@ WITH clock AS MATERIALIZED (
             WHEN k.dpd < CAST(r.tier_floors #>> ARRAY[m.tier, 'dpd'] AS int) AND k.amount < coalesce(
                 CAST(r.tier_floors #>> ARRAY[m.tier, 'amount'] AS numeric), 'Infinity') THEN 'cancelled'
             WHEN s.reason IS NOT NULL THEN 'suppressed'
-            WHEN m.send_before <= c.now + make_interval(secs => :least_s) OR b.facts_changed_at >
-            m.admitted_at
+            WHEN m.send_before <= c.now + make_interval(secs => :least_s)
+                OR b.facts_changed_at IS DISTINCT FROM m.facts_seen_at
                 OR m.attempted_at > m.admitted_at OR {ADDRESS} IS NULL THEN 'planned'
             ELSE 'sending'
            END AS state, CASE
@@ -69,7 +69,8 @@ WITH clock AS MATERIALIZED (
             WHEN s.reason IS NOT NULL THEN 'house.suppressed.' || s.reason
             WHEN m.send_before <= c.now + make_interval(secs => :least_s) THEN 'window_closed'
             WHEN m.attempted_at > m.admitted_at THEN 'retry'
-            WHEN b.facts_changed_at > m.admitted_at OR {ADDRESS} IS NULL THEN 'facts_changed'
+            WHEN b.facts_changed_at IS DISTINCT FROM m.facts_seen_at OR {ADDRESS} IS NULL
+                THEN 'facts_changed'
            END AS reason
     FROM due m JOIN borrowers b ON b.id = m.borrower_id JOIN runs r ON r.id = m.run_id CROSS JOIN clock c
     LEFT JOIN kept k ON k.message_id = m.id

@@ -26,7 +26,9 @@ WITH v AS (
     FROM locked l WHERE a.business_on = l.business_on AND a.id = l.attempt_id AND a.finished_at IS NULL
 )
 UPDATE messages m SET state = l.state, reason = l.reason, lease_until = NULL,
-    attempts = m.attempts + l.counts, provider_id = coalesce(l.provider_id, m.provider_id),
+    -- A lost lease has counted its attempt already.
+    attempts = m.attempts + CASE WHEN l.was = 'sending' THEN l.counts ELSE 0 END,
+    provider_id = coalesce(l.provider_id, m.provider_id),
     sent_at = CASE WHEN l.state = 'sent' THEN l.now ELSE m.sent_at END,
     send_at = CASE WHEN l.state = 'scheduled' THEN l.now + make_interval(secs => l.after_s)
                    ELSE m.send_at END,
@@ -35,7 +37,9 @@ UPDATE messages m SET state = l.state, reason = l.reason, lease_until = NULL,
 FROM locked l
 WHERE m.business_on = l.business_on AND m.id = l.message_id AND l.lease_token = CAST(:token AS uuid)
   AND l.current = l.attempt_id
-  AND (l.was = 'sending' OR (l.was = 'unconfirmed' AND l.state IN ('sent', 'failed', 'scheduled')))
+  AND (l.was = 'sending' OR (l.was = 'unconfirmed' AND l.state IN ('sent', 'failed', 'scheduled'))
+       -- An empty listing has let it go again, and now we hear that it was accepted after all.
+       OR (l.was IN ('scheduled', 'planned') AND l.state = 'sent'))
 RETURNING m.id
 """)
 

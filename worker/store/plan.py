@@ -129,7 +129,7 @@ def plan_shard(connection: Connection, run: Run, shard: RowMapping, tiers: Seque
     values = _values(run, tiers, shard["borrower_from"], shard["borrower_to"])
     connection.execute(START_DELINQUENCIES, values)
     connection.execute(SUPERSEDE, values)
-    planned = Planned(*connection.execute(PLAN, {**values, "borrowers": None}).one())
+    planned = Planned(*connection.execute(PLAN, {**values, "accounts": None}).one())
     sql = text("""
         UPDATE run_shards SET state = 'done', overdue = :overdue, covered = :covered, excluded = :excluded,
                messages = :messages, finished_at = clock_timestamp()
@@ -141,16 +141,29 @@ def plan_shard(connection: Connection, run: Run, shard: RowMapping, tiers: Seque
 
 
 def replan_changed(connection: Connection, run: Run, tiers: Sequence[Tier]) -> Planned:
-    """Plans anew the borrowers whose message was cancelled because their tier fell."""
-    sql = text("""
+    """Plans anew the borrowers whose message was cancelled because their tier fell.
+
+    Only accounts the run has seen, so that its sums stay what they are; and nothing once a later run exists,
+    which has planned these borrowers itself.
+    """
+    taken = text("""
         UPDATE messages SET reason = 'tier_changed.replanned'
         WHERE run_id = :id AND state = 'cancelled' AND reason = 'tier_changed' RETURNING borrower_id
     """)
-    borrowers = sorted(set(connection.execute(sql, {"id": run.id}).scalars()))
-    if not borrowers:
+    borrowers = sorted(set(connection.execute(taken, {"id": run.id}).scalars()))
+    if not borrowers or last_run_on(connection, run.portfolio_id) != run.business_on:
         return Planned()
+    seen = text("""
+        SELECT a.id FROM accounts a WHERE a.borrower_id = ANY(CAST(:borrowers AS bigint[])) AND (
+            EXISTS (SELECT FROM run_exclusions e WHERE e.run_id = :id AND e.account_id = a.id)
+            OR EXISTS (SELECT FROM message_accounts x JOIN messages m
+                       ON m.business_on = x.business_on AND m.id = x.message_id
+                       WHERE x.account_id = a.id AND x.business_on = :on AND m.run_id = :id))
+    """)
+    found = {"id": run.id, "on": run.business_on, "borrowers": borrowers}
+    accounts = list(connection.execute(seen, found).scalars())
     values = _values(run, tiers, 0, MAX_BORROWER)
-    return Planned(*connection.execute(PLAN, {**values, "borrowers": borrowers}).one())
+    return Planned(*connection.execute(PLAN, {**values, "accounts": accounts}).one())
 
 
 def open_run(connection: Connection, run: Run) -> bool:

@@ -19,7 +19,7 @@ WITH tier AS MATERIALIZED (
            coalesce(a.delinquent_since, a.due_on + 1) AS since
     FROM accounts a
     WHERE a.portfolio_id = :portfolio AND a.borrower_id >= :borrower_from AND a.borrower_id < :borrower_to
-      AND (CAST(:borrowers AS bigint[]) IS NULL OR a.borrower_id = ANY(CAST(:borrowers AS bigint[])))
+      AND (CAST(:accounts AS bigint[]) IS NULL OR a.id = ANY(CAST(:accounts AS bigint[])))
       AND a.amount_due > 0 AND a.closed_on IS NULL AND a.due_on < CAST(:business_on AS date)
 ), held AS MATERIALIZED (
     SELECT o.id, min(h.type) AS type
@@ -99,8 +99,12 @@ WITH tier AS MATERIALIZED (
     INSERT INTO run_exclusions (run_id, account_id, reason)
     SELECT :run_id, j.id, coalesce(j.excluded, 'in_flight')
     FROM judged j LEFT JOIN covered v ON v.account_id = j.id
-    WHERE v.account_id IS NULL AND CAST(:borrowers AS bigint[]) IS NULL
+    WHERE v.account_id IS NULL AND CAST(:accounts AS bigint[]) IS NULL
     RETURNING 1
+), taken_in AS (
+    -- Planned anew: what was left out at first may be covered now, and must not be both.
+    DELETE FROM run_exclusions e USING covered v
+    WHERE CAST(:accounts AS bigint[]) IS NOT NULL AND e.run_id = :run_id AND e.account_id = v.account_id
 )
 SELECT (SELECT count(*) FROM judged) AS overdue, (SELECT count(*) FROM covered) AS covered,
        (SELECT count(*) FROM left_out) AS excluded, (SELECT count(*) FROM made) AS messages

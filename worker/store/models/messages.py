@@ -115,6 +115,7 @@ class Message(Base):
     planned_at: Mapped[datetime]
     decide_at: Mapped[datetime]
     admitted_at: Mapped[datetime | None]
+    facts_seen_at: Mapped[datetime | None]
     send_at: Mapped[datetime | None]
     send_before: Mapped[datetime | None]
     expires_at: Mapped[datetime]

@@ -186,6 +186,8 @@ CREATE TABLE messages (
     planned_at timestamptz NOT NULL,
     decide_at timestamptz NOT NULL,
     admitted_at timestamptz,
+    -- borrowers.facts_changed_at as admission saw it. Compared for equality: an import may write early, commit late.
+    facts_seen_at timestamptz,
     send_at timestamptz,
     send_before timestamptz,
     expires_at timestamptz NOT NULL,

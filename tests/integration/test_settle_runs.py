@@ -1,0 +1,111 @@
+"""When a run is over, and whether its sums agree."""
+
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from worker.pipeline.settle import settle_due
+from worker.portfolios.load import Version
+from worker.store import settle
+
+TODAY = date(2026, 11, 23)
+
+
+@pytest.fixture(autouse=True)
+def _monday_at_ten(book: Any) -> None:
+    book.at("2026-11-23T10:00Z")
+
+
+@pytest.fixture
+def awaiting(story: Any, book: Any, version: Version) -> UUID:
+    """A legal warning by SMS and mail that waits for a person."""
+    borrower = book.borrower()
+    account = book.account(borrower, due_on=TODAY - timedelta(days=90))
+    book.contact(borrower, account, "stern", "2026-11-01T10:00Z")
+    run_id: UUID = story.plan(version)
+    assert story.admit() == {"awaiting_approval": 2}
+    return run_id
+
+
+def test_a_run_closes_only_when_nothing_will_happen_to_any_of_its_messages(
+    story: Any, book: Any, version: Version, runtime: Any, sender: Any
+) -> None:
+    book.account(book.borrower(), due_on=TODAY - timedelta(days=3))
+    run_id = story.plan(version)
+    book.run("UPDATE messages SET state = 'cancelled', reason = 'x' WHERE channel = 'in_app'")
+
+    def closed() -> bool:
+        with book.engine.begin() as connection:
+            return run_id in settle.close_runs(connection)
+
+    assert not closed()  # planned
+    story.admit()
+    assert not closed()  # scheduled
+    rows = sender.claim()
+    assert not closed()  # sending
+    sender.begin(rows)
+    sender.finish(rows, "unconfirmed")
+    assert not closed()
+    with book.engine.begin() as connection:
+        settle.resolve(connection, rows[0], state="sent", reason=None, provider_id="SM1")
+    assert closed()
+    assert not closed()
+    assert book.one("SELECT state = 'closed' AND closed_at IS NOT NULL FROM runs")
+
+
+def test_a_run_stays_open_while_a_person_is_asked_and_while_it_is_planned(awaiting: UUID, book: Any) -> None:
+    with book.engine.begin() as connection:
+        assert settle.close_runs(connection) == []
+    book.run("UPDATE messages SET state = 'cancelled', reason = 'declined'")
+    book.run("UPDATE runs SET state = 'planning'")
+    with book.engine.begin() as connection:
+        assert settle.close_runs(connection) == []
+    book.run("UPDATE runs SET state = 'open'")
+    with book.engine.begin() as connection:
+        assert settle.close_runs(connection) == [awaiting]
+
+
+def test_a_run_in_which_nobody_is_overdue_closes_with_books_that_agree(
+    story: Any, book: Any, version: Version, runtime: Any
+) -> None:
+    run_id = story.plan(version)
+    assert settle_due(runtime).runs_closed == 1
+    with book.engine.connect() as connection:
+        assert settle.books(connection, run_id) == settle.Books(0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        ("SELECT 1", settle.Books(3, 2, 1, 0)),
+        ("DELETE FROM run_exclusions", settle.Books(3, 2, 0, 0)),
+        (
+            "DELETE FROM message_accounts WHERE account_id = (SELECT min(id) FROM accounts)",
+            settle.Books(3, 1, 1, 0),
+        ),
+        (
+            "INSERT INTO run_exclusions SELECT r.id, min(a.id), 'x' FROM runs r, accounts a GROUP BY r.id",
+            settle.Books(3, 2, 2, 1),
+        ),
+        (
+            # The sum alone would not show it: one in neither and one in both.
+            "UPDATE run_exclusions SET account_id = (SELECT min(id) FROM accounts)",
+            settle.Books(3, 2, 1, 1),
+        ),
+    ],
+)
+def test_the_books_find_an_account_that_is_in_neither_or_in_both(
+    story: Any, book: Any, version: Version, damage: str, found: settle.Books
+) -> None:
+    for n in range(3):
+        borrower = book.borrower(f"B{n}")
+        book.account(borrower, f"A{n}", due_on=TODAY - timedelta(days=3))
+    book.hold(borrower)
+    run_id = story.plan(version)
+    book.run(damage)
+    with book.engine.connect() as connection:
+        sums = settle.books(connection, run_id)
+    assert sums == found
+    assert sums.agree is (damage == "SELECT 1")

@@ -1,0 +1,146 @@
+"""The verdict on one message."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from worker.domain.admission import (
+    AFTER_ERROR,
+    HARD_CHECKS,
+    Allow,
+    AwaitApproval,
+    Candidate,
+    DecideLater,
+    Expire,
+    Suppress,
+    decide,
+)
+from worker.domain.window import SendWindow
+
+DAY = ((time(9), time(20)),)
+WINDOW = SendWindow((DAY, DAY, DAY, DAY, DAY, DAY, ()))
+NEVER = SendWindow(((), (), (), (), (), (), ()))
+NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)  # a Monday
+GOOD = Candidate(
+    channel="sms",
+    address="+447700900001",
+    mode="sandbox",
+    allowlisted=False,
+    suppression=None,
+    holds=(),
+    zone="Europe/London",
+    requires_approval=False,
+    approved=False,
+    expires_at=NOW + timedelta(hours=48),
+)
+OBJECTIONS: dict[str, dict[str, Any]] = {
+    "house.no_address": {"address": None},
+    "house.not_on_allowlist": {"mode": "allowlist"},
+    "house.suppressed.opted_out": {"suppression": "opted_out"},
+    "house.hold.dispute": {"holds": ("dispute",)},
+    "engine.zone_unknown": {"zone": None},
+}
+
+
+def broken(_: Candidate) -> str | None:
+    raise RuntimeError("a rule is wrong")
+
+
+def test_nothing_against_it_lets_it_go_now_until_the_window_closes() -> None:
+    assert decide(GOOD, WINDOW, NOW) == Allow(NOW, NOW.replace(hour=20), None)
+
+
+@pytest.mark.parametrize("size", range(1, 6))
+def test_every_check_that_objects_is_named_in_the_order_of_the_checks(size: int) -> None:
+    for chosen in combinations(OBJECTIONS, size):
+        changes = {name: value for rule in chosen for name, value in OBJECTIONS[rule].items()}
+        assert decide(replace(GOOD, **changes), WINDOW, NOW) == Suppress(chosen)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"address": ""}, "house.no_address"),
+        ({"zone": "Mars/Olympus_Mons"}, "engine.zone_unknown"),
+        ({"zone": ""}, "engine.zone_unknown"),
+        ({"zone": "../../etc/passwd"}, "engine.zone_unknown"),
+        ({"mode": "allowlist", "allowlisted": True, "address": None}, "house.no_address"),
+    ],
+)
+def test_what_only_looks_like_a_fact_is_none(changes: dict[str, Any], rule: str) -> None:
+    assert decide(replace(GOOD, **changes), WINDOW, NOW) == Suppress((rule,))
+
+
+@pytest.mark.parametrize("mode", ["sandbox", "live"])
+def test_the_allowlist_is_asked_in_its_own_mode_only(mode: str) -> None:
+    assert isinstance(decide(replace(GOOD, mode=mode), WINDOW, NOW), Allow)
+    listed = replace(GOOD, mode="allowlist", allowlisted=True)
+    assert isinstance(decide(listed, WINDOW, NOW), Allow)
+
+
+def test_hard_objections_come_before_a_persons_yes_is_asked_for() -> None:
+    asked = replace(GOOD, requires_approval=True)
+    assert decide(asked, WINDOW, NOW) == AwaitApproval()
+    assert decide(replace(asked, holds=("dispute",)), WINDOW, NOW) == Suppress(("house.hold.dispute",))
+
+
+def test_a_persons_yes_does_not_open_the_window_nor_lift_a_hold() -> None:
+    approved = replace(GOOD, requires_approval=True, approved=True)
+    night = NOW.replace(hour=22)
+    assert decide(approved, WINDOW, NOW) == Allow(NOW, NOW.replace(hour=20), None)
+    opens = NOW.replace(day=24, hour=9)
+    assert decide(approved, WINDOW, night) == Allow(opens, opens.replace(hour=20), "house.send_window")
+    assert isinstance(decide(replace(approved, holds=("deceased",)), WINDOW, NOW), Suppress)
+
+
+def test_outside_hours_it_waits_for_the_next_opening_and_says_why() -> None:
+    saturday_night = datetime(2026, 11, 28, 21, tzinfo=UTC)
+    late = replace(GOOD, expires_at=saturday_night + timedelta(days=3))
+    opens = datetime(2026, 11, 30, 9, tzinfo=UTC)  # Sunday is closed
+    assert decide(late, WINDOW, saturday_night) == Allow(opens, opens.replace(hour=20), "house.send_window")
+
+
+def test_it_goes_no_later_than_its_end() -> None:
+    soon = replace(GOOD, expires_at=NOW + timedelta(minutes=30))
+    assert decide(soon, WINDOW, NOW) == Allow(NOW, NOW + timedelta(minutes=30), None)
+
+
+@pytest.mark.parametrize("seconds", [-1, 0])
+def test_an_opening_at_or_after_its_end_expires_it(seconds: int) -> None:
+    opens = datetime(2026, 11, 24, 9, tzinfo=UTC)
+    night = NOW.replace(hour=21)
+    ended = replace(GOOD, expires_at=opens + timedelta(seconds=seconds))
+    assert decide(ended, WINDOW, night) == Expire("house.send_window")
+    assert isinstance(decide(replace(ended, expires_at=opens + timedelta(seconds=1)), WINDOW, night), Allow)
+
+
+def test_a_message_past_its_end_is_never_allowed() -> None:
+    assert isinstance(decide(replace(GOOD, expires_at=NOW), WINDOW, NOW), Expire)
+    assert isinstance(decide(replace(GOOD, expires_at=NOW - timedelta(days=1)), WINDOW, NOW), Expire)
+
+
+def test_a_window_that_never_opens_suppresses() -> None:
+    assert decide(GOOD, NEVER, NOW) == Suppress(("house.send_window",))
+
+
+@pytest.mark.parametrize("place", range(len(HARD_CHECKS) + 1))
+def test_a_check_that_breaks_means_later_and_never_allow(place: int) -> None:
+    checks = (*HARD_CHECKS[:place], broken, *HARD_CHECKS[place:])
+    later = DecideLater(NOW + AFTER_ERROR, "engine.error", "RuntimeError")
+    assert decide(GOOD, WINDOW, NOW, checks) == later
+    assert decide(replace(GOOD, approved=True, requires_approval=True), WINDOW, NOW, checks) == later
+
+
+def test_a_window_that_breaks_means_later_too() -> None:
+    five_days = SendWindow((DAY, DAY, DAY, DAY, DAY))  # type: ignore[arg-type]  # broken on purpose
+    saturday = datetime(2026, 11, 28, 10, tzinfo=UTC)
+    verdict = decide(replace(GOOD, expires_at=saturday + timedelta(days=2)), five_days, saturday)
+    assert verdict == DecideLater(saturday + AFTER_ERROR, "engine.error", "IndexError")
+
+
+def test_every_hold_is_named_not_only_the_first() -> None:
+    held = replace(GOOD, holds=("bankruptcy", "dispute"))
+    assert decide(held, WINDOW, NOW) == Suppress(("house.hold.bankruptcy", "house.hold.dispute"))

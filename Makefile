@@ -33,6 +33,8 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 lock: .venv/ready
 	$(COMPILE) --extra sandbox --output-file requirements.lock pyproject.toml
 	$(COMPILE) --extra dev --extra local --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(COMPILE) --only-build-deps --build-deps-for wheel --constraint requirements-dev.lock \
+		--output-file requirements-build.lock pyproject.toml
 
 .venv/ready: requirements-dev.lock pyproject.toml
 	@echo "Setting up .venv with the locked dependencies; this is done once and takes a minute"

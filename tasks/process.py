@@ -2,10 +2,12 @@
 
 from functools import cache
 
-from worker import wiring
+from worker import slots, wiring
 from worker.pipeline.runtime import Runtime
 
 
 @cache
 def runtime() -> Runtime:
-    return wiring.runtime("worker")
+    made = wiring.runtime("worker")
+    made.stopping = slots.stopping
+    return made

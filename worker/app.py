@@ -9,7 +9,14 @@ from typing import Any
 
 from celery import Celery
 from celery.schedules import crontab
-from celery.signals import after_task_publish, beat_init, setup_logging, task_postrun, worker_shutdown
+from celery.signals import (
+    after_task_publish,
+    beat_init,
+    setup_logging,
+    task_success,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from kombu import Exchange, Queue
 
 from worker import logs, settings, slots
@@ -114,7 +121,7 @@ def _logging(**_: Any) -> None:
     logs.configure(config.log_format, config.log_level)
 
 
-@task_postrun.connect
+@task_success.connect
 def _alive(**_: Any) -> None:
     # A task done means that broker, pool and database work; a process that merely runs would prove nothing.
     if path := settings.current().alive_file:
@@ -124,6 +131,12 @@ def _alive(**_: Any) -> None:
 @beat_init.connect
 def _alive_by_publishing(**_: Any) -> None:
     after_task_publish.connect(_alive, weak=False)
+
+
+@worker_shutting_down.connect
+def _stopping(**_: Any) -> None:
+    # The pool's processes are not told by Celery; they look before they begin anything new.
+    slots.say_stopping()
 
 
 @worker_shutdown.connect

@@ -1,4 +1,6 @@
-"""Keeps one channel from holding every process of a worker: a slow provider must not silence the others.
+"""What the processes of one worker tell each other: who sends on which channel, and that it is time to stop.
+
+One channel must not hold every process: a slow provider would silence the others.
 
 A slot is a locked file, because the kernel gives the lock back whatever happens to the process that held it.
 """
@@ -10,6 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+STOPPING = "stopping"
 
 
 @contextmanager
@@ -26,6 +30,18 @@ def slot(name: str, limit: int, folder: Path | None = None) -> Iterator[bool]:
             yield True
             return
     yield False
+
+
+def say_stopping() -> None:
+    """Tells the processes of this worker's pool that it was asked to stop; for its main process."""
+    place = _place(os.getpid())
+    place.mkdir(mode=0o700, exist_ok=True)
+    (place / STOPPING).touch()
+
+
+def stopping() -> bool:
+    """Whether this process's worker was asked to stop."""
+    return (_place(os.getppid()) / STOPPING).exists()
 
 
 def clear() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from worker import local
+from worker import local, logs
 from worker.pipeline import plan
 from worker.pipeline.book import sync_portfolios
 from worker.pipeline.policies import Policies
@@ -62,6 +62,7 @@ def main() -> None:
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--out", type=Path, default=Path("build/bench.json"))
     chosen = options.parse_args()
+    logs.configure("console", "WARNING")
     folder = Path(tempfile.mkdtemp(prefix="dunlin-bench-"))
     folder.chmod(0o755)
     try:
@@ -119,7 +120,7 @@ def measure(engine: Engine, scale: int, runs: int) -> dict[str, Any]:
 def _plan(engine: Engine, version: Any) -> int:
     with engine.begin() as connection:
         day = plan.business_today(connection, version.policy)
-        run = plan.create(connection, version.policy, day, "bench")
+        run = plan.create(connection, version, day, "bench")
     assert run is not None
     _, total = plan.plan_unfinished(engine, Policies(), lambda: True)
     return total.messages

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Engine, RowMapping, text
+from sqlalchemy import Connection, Engine, RowMapping, text
 
 from worker.channels.base import Channel
 from worker.domain.clock import SystemClock
@@ -180,7 +180,7 @@ class Story:
         """Plans a run for a date (default: today) to its end; None: there was one already."""
         with self.runtime.engine.begin() as connection:
             day = on or plan.business_today(connection, version.policy)
-            run = plan.create(connection, version.policy, day, "tests")
+            run = plan.create(connection, version, day, "tests")
         self.finish_planning()
         return None if run is None else run.id
 
@@ -210,23 +210,26 @@ def amended(policy: Policy) -> Callable[[dict[str, Any]], Version]:
 class Sender:
     """The steps of sending one by one, as one process takes them under one token."""
 
-    def __init__(self, engine: Engine, lease_s: float = 30.0) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.lease_s = lease_s
         self.token = uuid4()
 
-    def claim(self, channel: str = "sms", *, limit: int = 100, portfolio: str = "uk") -> Sequence[RowMapping]:
+    def claim(self, channel: str = "sms", *, limit: int = 100) -> Sequence[RowMapping]:
         """Every row the claim moved."""
         with autocommit(self.engine) as connection:
-            return claim_store.claim(
-                connection,
-                channel=channel,
-                portfolio=portfolio,
-                token=self.token,
-                worker="tests",
-                lease_s=self.lease_s,
-                limit=limit,
-            )
+            return self.claim_on(connection, channel, limit=limit)
+
+    def claim_on(
+        self, connection: Connection, channel: str = "sms", *, limit: int = 100
+    ) -> Sequence[RowMapping]:
+        """The same in a transaction of the test's, which may be rolled back."""
+        names: dict[str, Any] = {
+            "channel": channel,
+            "portfolio": "uk",
+            "token": self.token,
+            "worker": "tests",
+        }
+        return claim_store.claim(connection, lease_s=30.0, limit=limit, **names)
 
     def begin(self, rows: Sequence[RowMapping]) -> set[UUID]:
         """The attempts that may be posted."""
@@ -267,7 +270,10 @@ class Sender:
 
     def hand_back(self, rows: Sequence[RowMapping]) -> int:
         with autocommit(self.engine) as connection:
-            return outcome_store.hand_back(connection, self.token, rows)
+            return self.hand_back_on(connection, rows)
+
+    def hand_back_on(self, connection: Connection, rows: Sequence[RowMapping]) -> int:
+        return outcome_store.hand_back(connection, self.token, rows)
 
 
 @pytest.fixture
@@ -276,6 +282,6 @@ def sender(engine: Engine) -> Sender:
 
 
 @pytest.fixture
-def another_sender(engine: Engine) -> Callable[..., Sender]:
+def another_sender(engine: Engine) -> Callable[[], Sender]:
     """Another process's hands."""
-    return lambda **options: Sender(engine, **options)
+    return lambda: Sender(engine)

@@ -156,7 +156,7 @@ def test_in_mode_allowlist_only_listed_addresses_are_used(story: Any, book: Any,
     assert [row["state"] for row in book.messages(channel="in_app", state="scheduled")] == ["scheduled"]
 
 
-def broken(_: Candidate) -> str | None:
+def broken(_: Candidate) -> tuple[str, ...]:
     raise RuntimeError("a rule is wrong")
 
 
@@ -169,6 +169,8 @@ def test_a_check_that_breaks_keeps_the_message_planned_for_a_later_decision(
         patch.setattr("worker.pipeline.admit.decide", partial(decide, checks=(*HARD_CHECKS, broken)))
         assert story.admit() == {"planned": 2}
         assert story.admit() == {}  # not at once again
+        book.run("UPDATE messages SET decide_at = dunlin_now() WHERE channel = 'sms'")
+        assert story.admit() == {"planned": 1}  # nor with a neighbour whose time has come
     for row in book.messages():
         assert (row["state"], row["reason"]) == ("planned", "engine.error")
         assert timedelta(minutes=14) < row["decide_at"] - book.now() <= timedelta(minutes=15)

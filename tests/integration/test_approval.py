@@ -8,8 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from worker.pipeline.byhand import Refused, answer
+from worker.pipeline.rerun import rerun
 from worker.portfolios.load import Version
 from worker.store import settle
+from worker.store.rerun import RerunRequest
 
 TODAY = date(2026, 11, 23)
 Senders = Callable[..., Any]
@@ -164,3 +166,17 @@ def test_a_yes_given_in_the_evening_is_not_undone_by_the_next_mornings_run(
     story.plan(version, date(2026, 11, 24))
     story.admit()
     assert [row["state"] for row in sender.claim()] == ["sending", "sending"]
+
+
+def test_a_rerun_of_what_was_approved_needs_a_yes_from_somebody_else_again(
+    story: Any, book: Any, waiting: UUID, version: Version
+) -> None:
+    say(book, waiting)
+    story.admit()
+    book.run("UPDATE messages SET state = 'failed', reason = 'r'")
+    request = RerunRequest(run_id=waiting, request_key="k", requested_by="bert")
+    made = rerun(book.engine, {"uk": version}, request)
+    assert story.admit() == {"awaiting_approval": 4}
+    with pytest.raises(Refused, match="bert asked for this run"):
+        say(book, made.id, by="bert")
+    assert say(book, made.id) == 4

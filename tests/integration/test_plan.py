@@ -204,7 +204,7 @@ def test_planning_that_dies_between_shards_is_resumed_without_doubles(
     for n in range(4):
         book.account(book.borrower(f"B{n}"), f"A{n}", due_on=days_late(2))
     with book.engine.begin() as connection:
-        run = plan.create(connection, version.policy, TODAY, "tests")
+        run = plan.create(connection, version, TODAY, "tests")
     plan.plan_next_shard(book.engine, story.runtime.policies, run)
     assert book.one("SELECT state FROM runs") == "planning"
     story.finish_planning()

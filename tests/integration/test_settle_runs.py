@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from worker.pipeline.settle import settle_due
 from worker.portfolios.load import Version
@@ -76,36 +77,30 @@ def test_a_run_in_which_nobody_is_overdue_closes_with_books_that_agree(
         assert settle.books(connection, run_id) == settle.Books(0, 0, 0, 0)
 
 
-@pytest.mark.parametrize(
-    ("damage", "found"),
-    [
-        ("SELECT 1", settle.Books(3, 2, 1, 0)),
-        ("DELETE FROM run_exclusions", settle.Books(3, 2, 0, 0)),
-        (
-            "DELETE FROM message_accounts WHERE account_id = (SELECT min(id) FROM accounts)",
-            settle.Books(3, 1, 1, 0),
-        ),
-        (
-            "INSERT INTO run_exclusions SELECT r.id, min(a.id), 'x' FROM runs r, accounts a GROUP BY r.id",
-            settle.Books(3, 2, 2, 1),
-        ),
-        (
-            # The sum alone would not show it: one in neither and one in both.
-            "UPDATE run_exclusions SET account_id = (SELECT min(id) FROM accounts)",
-            settle.Books(3, 2, 1, 1),
-        ),
-    ],
-)
+FIRST = "(SELECT min(id) FROM accounts)"
+DAMAGE = {
+    "SELECT 1": settle.Books(3, 2, 1, 0),
+    "DELETE FROM run_exclusions": settle.Books(3, 2, 0, 0),
+    f"DELETE FROM message_accounts WHERE account_id = {FIRST}": settle.Books(3, 1, 1, 0),
+    f"INSERT INTO run_exclusions SELECT id, {FIRST}, 'x' FROM runs": settle.Books(3, 2, 2, 1),
+    # The sum alone would not show it: one in neither and one in both.
+    f"UPDATE run_exclusions SET account_id = {FIRST}": settle.Books(3, 2, 1, 1),
+}
+
+
 def test_the_books_find_an_account_that_is_in_neither_or_in_both(
-    story: Any, book: Any, version: Version, damage: str, found: settle.Books
+    story: Any, book: Any, version: Version
 ) -> None:
     for n in range(3):
         borrower = book.borrower(f"B{n}")
         book.account(borrower, f"A{n}", due_on=TODAY - timedelta(days=3))
     book.hold(borrower)
     run_id = story.plan(version)
-    book.run(damage)
-    with book.engine.connect() as connection:
-        sums = settle.books(connection, run_id)
-    assert sums == found
-    assert sums.agree is (damage == "SELECT 1")
+    found = {}
+    for damage in DAMAGE:
+        with book.engine.connect() as connection, connection.begin() as transaction:
+            connection.execute(text(damage))
+            found[damage] = settle.books(connection, run_id)
+            transaction.rollback()
+    assert found == DAMAGE
+    assert [damage for damage, sums in found.items() if sums.agree] == ["SELECT 1"]

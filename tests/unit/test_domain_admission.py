@@ -45,7 +45,7 @@ OBJECTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def broken(_: Candidate) -> str | None:
+def broken(_: Candidate) -> tuple[str, ...]:
     raise RuntimeError("a rule is wrong")
 
 
@@ -117,9 +117,13 @@ def test_an_opening_at_or_after_its_end_expires_it(seconds: int) -> None:
     assert isinstance(decide(replace(ended, expires_at=opens + timedelta(seconds=1)), WINDOW, night), Allow)
 
 
-def test_a_message_past_its_end_is_never_allowed() -> None:
-    assert isinstance(decide(replace(GOOD, expires_at=NOW), WINDOW, NOW), Expire)
-    assert isinstance(decide(replace(GOOD, expires_at=NOW - timedelta(days=1)), WINDOW, NOW), Expire)
+@pytest.mark.parametrize("ago", [timedelta(0), timedelta(days=1)])
+def test_a_message_past_its_end_expires_whatever_else_is_true_of_it(ago: timedelta) -> None:
+    ended = replace(GOOD, expires_at=NOW - ago)
+    asked = replace(ended, requires_approval=True)
+    for candidate in (ended, asked, replace(ended, holds=("dispute",))):
+        assert decide(candidate, WINDOW, NOW) == Expire("expired")
+        assert decide(candidate, WINDOW, NOW, (broken,)) == Expire("expired")
 
 
 def test_a_window_that_never_opens_suppresses() -> None:

@@ -4,6 +4,7 @@ from datetime import date
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
+from worker.domain import links
 from worker.domain.links import unsubscribe_url, unsubscribe_valid
 
 KEY = "k" * 40
@@ -41,4 +42,5 @@ def test_the_link_names_the_message_and_no_address() -> None:
 
 def test_without_a_key_there_is_no_link_and_none_is_valid() -> None:
     assert unsubscribe_url("https://x.example.com", "", ON, MESSAGE) == ""
-    assert not unsubscribe_valid("", ON, MESSAGE, "")
+    for signature in ("", links._sign("", ON, MESSAGE)):
+        assert not unsubscribe_valid("", ON, MESSAGE, signature)

@@ -157,6 +157,8 @@ def test_a_policy_read_back_from_its_stored_body_is_the_same_version(name: str) 
     version: Version = load_one(SHIPPED / f"{name}.toml", ADAPTERS)
     body: dict[str, Any] = version.policy.body()
     assert version_of(Policy.model_validate(body)) == version
+    backwards = {**body, "tiers": dict(reversed(body["tiers"].items()))}
+    assert version_of(Policy.model_validate(backwards)).hash == version.hash
 
 
 def test_tiers_are_ordered_by_their_days_and_not_by_their_place_in_the_file(tmp_path: Path) -> None:

@@ -102,7 +102,6 @@ def test_a_key_that_means_nothing_is_refused_by_name(tmp_path: Path, line: str, 
         ('"GBP"', '"GPB"', "portfolio.currency: no such currency: 'GPB'"),
         ('"GBP"', '"gbp"', "portfolio.currency: no such currency: 'gbp'"),
         ('"en-GB"', '"en-XX-YY"', "portfolio.locale: no such locale: 'en-XX-YY'"),
-        ('"en-GB"', '"zz"', "portfolio.locale: no such locale: 'zz'"),
         ('"en-GB"', '""', "portfolio.locale: no such locale: ''"),
         ('region = "GB"', 'region = "UK"', "portfolio.region: no such region: 'UK'"),
         ('id = "loans"', 'id = "Loans!"', "portfolio.id: "),
@@ -133,7 +132,10 @@ def test_a_value_that_cannot_be_is_refused_with_its_key_and_the_reason(
         ('["09:00-09:00"]', "ascend and not overlap"),
         ('["20:00-24:00", "08:00-10:00"]', "ascend and not overlap"),
         ('["09:00-24:00", "10:00-11:00"]', "ascend and not overlap"),
-        ('["00:00-00:00"]', "midnight at the end of a day is 24:00"),  # meant as closed; it must not mean the whole day
+        (
+            '["00:00-00:00"]',
+            "midnight at the end of a day is 24:00",
+        ),  # meant as closed; it must not mean the whole day
         ('["9:00-20:00"]', "not of the form"),
         ('["09:00-25:00"]', "not of the form"),
         ('["24:00-24:00"]', "not of the form"),
@@ -171,7 +173,6 @@ def test_hours_may_touch_and_reach_midnight(tmp_path: Path) -> None:
         ('[tiers.stern]\nrequires = { tier = "polite", days = 7 }', "policy: tiers.stern.requires: 'polite'"),
         ('[tiers.stern]\nrequires = { tier = "reminder" }', "tiers.stern.requires.days: Field required"),
         ("[tiers.extra]\nrepeat_every_days = 2", "tiers.extra.dpd_from: Field required"),
-        ("[tiers.stern]\nrepeat_every_days = 0", "tiers.stern.repeat_every_days: "),
         ("[tiers.stern]\nmax_repeats = -1", "tiers.stern.max_repeats: "),
         ("[tiers.stern]\nexpires_after_h = 0", "tiers.stern.expires_after_h: "),
         ("[tiers.stern]\nchannels = []", "tiers.stern.channels: "),

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from worker import settings
 from worker.settings import Settings, SettingsInvalid, load, variables
@@ -174,6 +174,12 @@ def test_a_bad_value_names_its_variable_and_never_itself(
     assert "hush" not in said
     assert repr(value) not in said
     assert caught.value.__cause__ is None  # nor does the error underneath stand in a traceback
+
+
+def test_not_even_the_error_underneath_quotes_a_value() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings(web_port="hush")
+    assert "hush" not in str(caught.value)
 
 
 def test_every_bad_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

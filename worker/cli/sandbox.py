@@ -39,7 +39,9 @@ def serve(
     smtp_cert: Annotated[
         Path | None, typer.Option(help="PEM with certificate and key: offer STARTTLS.")
     ] = None,
-    auth_token: Annotated[str, typer.Option(help="Opens the API and signs webhooks.")] = "sandbox",  # noqa: S107 - opens only this
+    auth_token: Annotated[
+        str, typer.Option(envvar="DUNLIN_SANDBOX_AUTH_TOKEN", help="Opens the API and signs webhooks.")
+    ] = "sandbox",  # noqa: S107 - opens only this
     allow_any_host: Annotated[
         bool, typer.Option(help="Listen beyond loopback, in a closed network.")
     ] = False,

@@ -81,8 +81,12 @@ def _in_channel_order(rows: Sequence[RowMapping], known: Mapping[str, LoadedPoli
     """A borrower's messages one after the other, in the policy's channel order."""
 
     def place(row: RowMapping) -> tuple[int, int]:
-        channels = known[row["policy_hash"]].policy.tiers[row["tier"]].channels
-        return row["borrower_id"], channels.index(row["channel"])
+        tier = known[row["policy_hash"]].policy.tiers.get(row["tier"])
+        channels = tier.channels if tier else ()
+        # A channel that the policy dropped comes last; it must not stop everybody else's admission.
+        return row["borrower_id"], channels.index(row["channel"]) if row["channel"] in channels else len(
+            channels
+        )
 
     return sorted(rows, key=place)
 

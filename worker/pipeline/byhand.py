@@ -61,7 +61,7 @@ def scan(
     for version in chosen:
         with engine.begin() as connection:
             day = _day(connection, version, on)
-            run = plan.create(connection, version.policy, day, requested_by)
+            run = plan.create(connection, version, day, requested_by)
         if run is None:
             had.append(version.policy.portfolio.id)
         else:
@@ -101,7 +101,7 @@ def dry_scan(
         with engine.connect() as connection, connection.begin() as transaction:
             put_portfolios(connection, versions)
             day = _day(connection, version, on)
-            run = plan.create(connection, version.policy, day, "dry run")
+            run = plan.create(connection, version, day, "dry run")
             if run is None:
                 raise Refused(
                     f"{version.policy.portfolio.id} has a run for {day}: a scan would change nothing"

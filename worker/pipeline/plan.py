@@ -54,21 +54,22 @@ def start_due(engine: Engine, version: Version, requested_by: str) -> bool:
                 connection, portfolio=policy.portfolio.id, days=missed, requested_by=requested_by
             )
             log.warning("run.missed", portfolio=policy.portfolio.id, days=len(missed))
-        return create(connection, policy, due_on, requested_by) is not None
+        return create(connection, version, due_on, requested_by) is not None
 
 
-def create(connection: Connection, policy: Policy, business_on: date, requested_by: str) -> Run | None:
+def create(connection: Connection, version: Version, business_on: date, requested_by: str) -> Run | None:
     """The run with its shards; None: there is one for that date already."""
     run = store.create_run(
         connection,
-        portfolio=policy.portfolio.id,
+        portfolio=version.policy.portfolio.id,
+        policy_hash=version.hash,
         business_on=business_on,
         requested_by=requested_by,
-        tiers=policy.ordered_tiers(),
+        tiers=version.policy.ordered_tiers(),
         size=SHARD_BORROWERS,
     )
     if run is not None:
-        log.info("run.created", run=str(run.id), portfolio=policy.portfolio.id, business_on=str(business_on))
+        log.info("run.created", run=str(run.id), portfolio=run.portfolio_id, business_on=str(business_on))
     return run
 
 

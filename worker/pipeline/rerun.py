@@ -27,7 +27,13 @@ def rerun(
     with engine.connect() as connection, connection.begin() as transaction:
         put_portfolios(connection, versions)
         version = _version(connection, versions, request)
-        made = store.make(connection, request, _states(request), version.policy.ordered_tiers())
+        made = store.make(
+            connection,
+            request,
+            states=_states(request),
+            policy_hash=version.hash,
+            tiers=version.policy.ordered_tiers(),
+        )
         operate.audit(
             connection,
             actor=request.requested_by,

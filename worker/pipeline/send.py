@@ -93,10 +93,10 @@ def _compose_all(
     """Text and provider form of each message. One that cannot be composed fails alone, before any request."""
     composed = []
     for row in rows:
-        loaded = policies[row["policy_hash"]]
-        provider = loaded.policy.providers[batch.channel]
-        adapter = runtime.adapter(batch.channel, provider, loaded.policy.portfolio.mode)
         try:
+            loaded = policies[row["policy_hash"]]
+            provider = loaded.policy.providers[batch.channel]
+            adapter = runtime.adapter(batch.channel, provider, loaded.policy.portfolio.mode)
             composed.append(compose(runtime, row, batch.channel, loaded, adapter))
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not take the batch with it
             log.error("send.not_composed", message=str(row["id"]), error=type(error).__name__)
@@ -111,7 +111,9 @@ async def _deliver_all(runtime: Runtime, batch: Batch, waiting: Sequence[Compose
     posted.
     """
     rest = list(waiting)
-    while rest and batch.stop is None and runtime.clock.monotonic() < batch.deadline:
+    while (
+        rest and batch.stop is None and not runtime.stopping() and runtime.clock.monotonic() < batch.deadline
+    ):
         adapter = rest[0].adapter
         chunk = [item for item in rest if item.adapter is adapter][: adapter.capabilities.concurrency]
         try:

@@ -18,7 +18,8 @@ WITH v AS (
         AS v(business_on, message_id, attempt_id, state, outcome, reason, code, provider_id, after_s, counts)
 ), locked AS (
     SELECT v.*, m.state AS was, m.lease_token, m.attempt_id AS current, dunlin_now() AS now
-    FROM messages m JOIN v ON m.business_on = v.business_on AND m.id = v.message_id FOR UPDATE OF m
+    FROM messages m JOIN v ON m.business_on = v.business_on AND m.id = v.message_id
+    ORDER BY m.business_on, m.id FOR UPDATE OF m
 ), closed AS (
     -- Written whatever became of the message: a late word is recorded even where it may move nothing.
     UPDATE attempts a SET finished_at = clock_timestamp(), outcome = l.outcome, code = l.code,

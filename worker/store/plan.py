@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, text
 
 from worker.domain.tiers import Tier, floors
 from worker.store.partitions import make_months
-from worker.store.plan_sql import CUT_SHARDS, PLAN, START_DELINQUENCIES, SUPERSEDE
+from worker.store.plan_sql import CUT_SHARDS, LOCK_OPEN, PLAN, START_DELINQUENCIES
 
 ADMISSION_SHARDS = 64
 """Borrowers are admitted in this many shards, each under a lock of its own."""
@@ -70,6 +70,7 @@ def create_run(
     connection: Connection,
     *,
     portfolio: str,
+    policy_hash: str,
     business_on: date,
     requested_by: str,
     tiers: Sequence[Tier],
@@ -78,12 +79,13 @@ def create_run(
     """The run row and its shards of `size` borrowers each; None: there is one for that date already."""
     sql = text("""
         INSERT INTO runs (portfolio_id, business_on, policy_hash, mode, state, tier_floors, requested_by)
-        SELECT id, :business_on, policy_hash, mode, 'planning', CAST(:floors AS jsonb), :requested_by
+        SELECT id, :business_on, :policy_hash, mode, 'planning', CAST(:floors AS jsonb), :requested_by
         FROM portfolios WHERE id = :portfolio
         ON CONFLICT DO NOTHING RETURNING id
     """)
     values = {"portfolio": portfolio, "business_on": business_on, "requested_by": requested_by}
-    run_id = connection.execute(sql, {**values, "floors": floors_json(tiers)}).scalar_one_or_none()
+    policy = {"floors": floors_json(tiers), "policy_hash": policy_hash}
+    run_id = connection.execute(sql, {**values, **policy}).scalar_one_or_none()
     if run_id is None:
         return None
     make_months(connection, 2, business_on)
@@ -128,7 +130,7 @@ def plan_shard(connection: Connection, run: Run, shard: RowMapping, tiers: Seque
     """
     values = _values(run, tiers, shard["borrower_from"], shard["borrower_to"])
     connection.execute(START_DELINQUENCIES, values)
-    connection.execute(SUPERSEDE, values)
+    connection.execute(LOCK_OPEN, values)
     planned = Planned(*connection.execute(PLAN, {**values, "accounts": None}).one())
     sql = text("""
         UPDATE run_shards SET state = 'done', overdue = :overdue, covered = :covered, excluded = :excluded,

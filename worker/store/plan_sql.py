@@ -70,10 +70,11 @@ WITH tier AS MATERIALIZED (
 ), borrower AS (
     SELECT borrower_id, max(rank) AS rank FROM judged WHERE excluded IS NULL GROUP BY borrower_id
 ), busy AS MATERIALIZED (
-    -- Something of theirs may be with a provider, or waits for a person's yes, on this channel.
+    -- Something of theirs may be with a provider on this channel, or waits for a person's yes, or has it.
     SELECT DISTINCT m.borrower_id, m.channel FROM messages m
     WHERE m.portfolio_id = :portfolio AND m.borrower_id >= :borrower_from AND m.borrower_id < :borrower_to
-      AND m.state IN ('sending', 'unconfirmed', 'awaiting_approval')
+      AND (m.state IN ('sending', 'unconfirmed', 'awaiting_approval')
+           OR (m.state IN ('planned', 'scheduled') AND m.approved_at IS NOT NULL))
 ), made AS (
     INSERT INTO messages (business_on, run_id, portfolio_id, borrower_id, channel, tier, mode, shard,
                           planned_at, decide_at, expires_at, requires_approval)
@@ -87,7 +88,12 @@ WITH tier AS MATERIALIZED (
     WHERE x.borrower_id IS NULL
     ORDER BY b.borrower_id, k.position
     ON CONFLICT DO NOTHING
-    RETURNING id, borrower_id
+    RETURNING id, borrower_id, channel
+), superseded AS (
+    -- Only where something new stands in its place: two days down is one message, and none is dropped.
+    UPDATE messages m SET state = 'cancelled', reason = 'superseded' FROM made n
+    WHERE m.portfolio_id = :portfolio AND m.borrower_id = n.borrower_id AND m.channel = n.channel
+      AND m.business_on < CAST(:business_on AS date) AND m.state IN ('planned', 'scheduled')
 ), linked AS (
     INSERT INTO message_accounts (business_on, message_id, account_id, tier, dpd, amount_due)
     SELECT CAST(:business_on AS date), m.id, j.id, j.tier, j.dpd, j.amount_due
@@ -126,11 +132,18 @@ SELECT :run_id, shard_no, CASE WHEN shard_no = 0 THEN 0 ELSE first END,
 FROM starts
 """)
 
-SUPERSEDE = text("""
-UPDATE messages SET state = 'cancelled', reason = 'superseded'
-WHERE portfolio_id = :portfolio AND borrower_id >= :borrower_from AND borrower_id < :borrower_to
-  AND business_on < CAST(:business_on AS date) AND state IN ('planned', 'scheduled')
+LOCK_OPEN = text("""
+SELECT count(*) FROM (
+    SELECT 1 FROM messages
+    WHERE portfolio_id = :portfolio AND borrower_id >= :borrower_from AND borrower_id < :borrower_to
+      AND state IN ('planned', 'awaiting_approval', 'scheduled', 'sending', 'unconfirmed')
+    ORDER BY business_on, id FOR UPDATE
+) AS open
 """)
+"""Before planning: until its transaction ends, no message of the shard's borrowers is claimed or settled.
+
+Otherwise an older one could leave between the moment at which planning looks and that at which it acts.
+"""
 
 START_DELINQUENCIES = text("""
 UPDATE accounts SET delinquent_since = due_on + 1

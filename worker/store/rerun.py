@@ -30,7 +30,9 @@ WITH picked AS MATERIALIZED (
 ), blocked AS (
     -- The borrower has, on this channel, something live of a later date, or of this one unless forced.
     SELECT p.id, max(CASE WHEN l.business_on = p.business_on THEN l.occurrence END) AS occurrence,
-           bool_or(l.business_on > p.business_on) AS later
+           bool_or(l.business_on > p.business_on) AS later,
+           bool_or(l.id <> p.id AND l.state IN
+                   ('planned', 'awaiting_approval', 'scheduled', 'sending')) AS on_its_way
     FROM picked p JOIN messages l ON l.portfolio_id = p.portfolio_id AND l.borrower_id = p.borrower_id
         AND l.channel = p.channel AND l.purpose = p.purpose AND l.mode = :mode
         AND l.business_on >= p.business_on
@@ -39,7 +41,8 @@ WITH picked AS MATERIALIZED (
 ), wanted AS (
     SELECT p.*, coalesce(b.occurrence + 1, 0) AS next_occurrence
     FROM picked p LEFT JOIN blocked b ON b.id = p.id
-    WHERE NOT coalesce(b.later, false) AND (b.occurrence IS NULL OR :force)
+    WHERE NOT coalesce(b.later, false) AND NOT coalesce(b.on_its_way, false)
+      AND (b.occurrence IS NULL OR :force)
       AND EXISTS (SELECT FROM owing o WHERE o.message_id = p.id AND o.owes)
 ), made AS (
     INSERT INTO messages (business_on, run_id, portfolio_id, borrower_id, channel, tier, mode, occurrence,
@@ -108,19 +111,26 @@ def existing(connection: Connection, request_key: str) -> UUID | None:
 
 
 def make(
-    connection: Connection, request: RerunRequest, states: Sequence[str], tiers: Sequence[Tier]
+    connection: Connection,
+    request: RerunRequest,
+    *,
+    states: Sequence[str],
+    policy_hash: str,
+    tiers: Sequence[Tier],
 ) -> Rerun:
-    """The rerun's row and its messages, in the caller's transaction; under the portfolio's present policy."""
+    """The rerun's row and its messages, in the caller's transaction; under the policy given."""
     sql = text("""
         INSERT INTO runs (portfolio_id, business_on, policy_hash, mode, state, tier_floors, rerun_of,
                           request_key, requested_by, reason, opened_at)
-        SELECT r.portfolio_id, r.business_on, p.policy_hash, p.mode, 'open', CAST(:floors AS jsonb), r.id,
+        SELECT r.portfolio_id, r.business_on, :policy_hash, p.mode, 'open', CAST(:floors AS jsonb), r.id,
                :request_key, :requested_by, :reason, clock_timestamp()
         FROM runs r JOIN portfolios p ON p.id = r.portfolio_id WHERE r.id = :run_id
         RETURNING id, mode
     """)
     values = {name: getattr(request, name) for name in RerunRequest.__slots__}
-    rerun = connection.execute(sql, {**values, "floors": floors_json(tiers)}).one()
+    rerun = connection.execute(
+        sql, {**values, "floors": floors_json(tiers), "policy_hash": policy_hash}
+    ).one()
     picked = {"rerun_id": rerun.id, "mode": rerun.mode, "shards": ADMISSION_SHARDS}
     picked |= {"states": list(states), "tiers": [tier.name for tier in tiers]}
     made = connection.execute(_MAKE, {**values, **picked}).one()

@@ -1,0 +1,132 @@
+"""`dunlin doctor`: what is wrong with an installation, before anything is sent."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from worker.demo.processes import port
+from worker.portfolios.load import SHIPPED
+from worker.sandbox.config import SandboxConfig
+from worker.sandbox.process import sandbox_process
+
+Result = subprocess.CompletedProcess[str]
+Command = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def sandbox_url() -> Iterator[str]:
+    with sandbox_process(SandboxConfig()) as running:
+        yield running.client.base_url
+
+
+@pytest.fixture
+def doctor(dunlin: Command, sandbox_url: str) -> Callable[..., tuple[int, dict[str, dict[str, str]]]]:
+    """Exit code and findings by what was looked at, of an installation that is well but for the changes."""
+
+    def look(**changes: str) -> tuple[int, dict[str, dict[str, str]]]:
+        found = dunlin("doctor", "--json", **({"DUNLIN_SANDBOX_URL": sandbox_url} | changes))
+        assert found.stderr == ""
+        return found.returncode, {finding["what"]: finding for finding in json.loads(found.stdout)}
+
+    return look
+
+
+Doctor = Callable[..., tuple[int, dict[str, dict[str, str]]]]
+
+
+def test_all_is_well(doctor: Doctor, dunlin: Command, sandbox_url: str) -> None:
+    code, found = doctor()
+    assert code == 0
+    assert {finding["level"] for finding in found.values()} == {"ok"}
+    assert {"migrations", "broker", "eviction policy", "templates", "sandbox", "policy uk"} <= found.keys()
+    shown = dunlin("doctor", DUNLIN_SANDBOX_URL=sandbox_url)
+    assert shown.returncode == 0
+    assert all(what in shown.stdout for what in found)
+
+
+def test_a_broker_that_evicts_is_an_error(doctor: Doctor, redis_url: str) -> None:
+    with Redis.from_url(redis_url) as redis:
+        redis.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            code, found = doctor()
+        finally:
+            redis.config_set("maxmemory-policy", "noeviction")
+    assert code == 4
+    assert found["eviction policy"]["level"] == "error"
+    assert "allkeys-lru" in found["eviction policy"]["says"]
+
+
+def test_a_broker_that_does_not_answer_is_an_error_and_the_rest_is_still_looked_at(doctor: Doctor) -> None:
+    code, found = doctor(DUNLIN_REDIS_URL=f"redis://:geheim@127.0.0.1:{port(0)}/0")
+    assert code == 4
+    assert found["broker"]["level"] == "error"
+    assert found["migrations"]["level"] == found["templates"]["level"] == "ok"
+    assert "geheim" not in json.dumps(found)
+
+
+@pytest.mark.parametrize("url", ["postgresql+psycopg://x:geheim@127.0.0.1:1/x", "nonsense"])
+def test_a_database_that_cannot_be_reached_is_an_error_and_the_rest_is_still_looked_at(
+    doctor: Doctor, url: str
+) -> None:
+    code, found = doctor(DUNLIN_DATABASE_URL=url)
+    assert code == 4
+    assert found["database"]["level"] == "error"
+    assert found["broker"]["level"] == "ok"
+    assert "geheim" not in json.dumps(found)
+
+
+def test_a_database_without_the_schema_asks_for_migrate(doctor: Doctor, book: Any) -> None:
+    book.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    code, found = doctor()
+    assert code == 4
+    assert found["migrations"]["level"] == "error"
+    assert "dunlin migrate" in found["migrations"]["says"]
+
+
+def test_a_sandbox_that_is_away_is_a_warning_only(doctor: Doctor) -> None:
+    code, found = doctor(DUNLIN_SANDBOX_URL=f"http://127.0.0.1:{port(0)}")
+    assert code == 0
+    assert found["sandbox"]["level"] == "warning"
+    assert "dunlin sandbox" in found["sandbox"]["says"]
+
+
+def test_a_moved_clock_is_a_warning(doctor: Doctor, book: Any) -> None:
+    book.at("2026-11-23T10:00Z")
+    code, found = doctor()
+    assert (code, found["clock"]["level"]) == (0, "warning")
+
+
+def test_a_database_that_may_forget_what_was_sent_is_an_error(doctor: Doctor, book: Any) -> None:
+    name = book.one("SELECT current_database()")
+    book.run(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    code, found = doctor()
+    assert (code, found["synchronous_commit"]["level"]) == (4, "error")
+
+
+def test_a_portfolio_that_goes_live_without_credentials_is_an_error(doctor: Doctor, tmp_path: Path) -> None:
+    shutil.copy(SHIPPED / "uk.toml", tmp_path)
+    file = tmp_path / "uk.toml"
+    file.write_text(file.read_text().replace('mode = "sandbox"', 'mode = "live"'))
+    code, found = doctor(DUNLIN_PORTFOLIOS_DIR=str(tmp_path))
+    assert code == 4
+    assert found["sms by twilio (live)"]["level"] == "error"
+    assert found["email by smtp (live)"]["level"] == "error"
+    assert "sandbox" not in found
+
+
+def test_every_mistake_in_the_portfolio_files_is_listed(
+    doctor: Doctor, dunlin: Command, tmp_path: Path
+) -> None:
+    for name in ("uk", "us"):
+        text = (SHIPPED / f"{name}.toml").read_text()
+        (tmp_path / f"{name}.toml").write_text(text.replace("[portfolio]", "[portfolio]\ntypo = 1"))
+    shown = dunlin("doctor", DUNLIN_PORTFOLIOS_DIR=str(tmp_path))
+    assert shown.returncode == 4
+    assert "uk.toml: portfolio.typo" in shown.stdout
+    assert "us.toml: portfolio.typo" in shown.stdout

@@ -84,7 +84,7 @@ class Here:
 
     @contextmanager
     def running(self, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-        """The command as a process group of its own; stopped as Compose stops it."""
+        """The command as a process group of its own; stopped, or killed, as Compose does it."""
         with log.open("wb") as output:
             process = subprocess.Popen(
                 self.command(), env=self.environment, stdout=output, stderr=output, start_new_session=True
@@ -92,12 +92,14 @@ class Here:
         try:
             yield process
         finally:
+            # A test may have failed while it stood still. How it stops is not what is looked at here.
+            os.killpg(process.pid, signal.SIGCONT)
             process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(30)
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def _moved(self, word: str) -> str:
         return re.sub("|".join(map(re.escape, self._ports)), lambda match: self._ports[match[0]], word)

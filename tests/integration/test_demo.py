@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -41,9 +41,12 @@ class Demo:
         return self.output.read_text()
 
     def until_it_says(self, words: str) -> None:
+        self.until(lambda: words in self.says())
+        assert self.process.poll() is None, self.says()
+
+    def until(self, what: Callable[[], bool]) -> None:
         ends = time.monotonic() + LIMIT_S
-        while words not in self.says():
-            assert self.process.poll() is None, self.says()
+        while not what() and self.process.poll() is None:
             assert time.monotonic() < ends, self.says()
             time.sleep(0.05)
 
@@ -98,7 +101,7 @@ def test_the_demo_ends_with_sums_that_agree_and_leaves_nothing_behind(demo: Demo
         ("starting sandbox", [signal.SIGTERM]),
         ("Sample book", [signal.SIGTERM]),
         ("Sample book", [signal.SIGINT, signal.SIGINT]),
-        ("Sample book", [signal.SIGHUP]),
+        ("starting schema", [signal.SIGHUP]),
     ],
     ids=["stopped while it starts", "stopped in mid-run", "Ctrl-C twice", "terminal closed"],
 )
@@ -107,8 +110,9 @@ def test_a_demo_that_is_stopped_leaves_nothing_behind(
 ) -> None:
     demo.until_it_says(words)
     for number in signals:
+        before = len(demo.running())
         demo.process.send_signal(number)
-        time.sleep(0.5)  # as fast as a person presses keys
+        demo.until(lambda before=before: len(demo.running()) < before)
     assert demo.process.wait(GOING_S) != 0
     assert demo.running() == []
     assert demo.left() == []

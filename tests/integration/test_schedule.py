@@ -4,12 +4,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from time import monotonic
-from threading import Event, Thread
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from worker.pipeline.book import sync_portfolios
 from worker.pipeline.byhand import Refused, scan
 from worker.pipeline.plan import plan_due, start_due
 from worker.portfolios.load import Version
@@ -193,19 +193,21 @@ def test_a_message_that_moves_while_the_next_day_is_planned_is_not_joined_by_the
 def until_somebody_waits(book: Any) -> None:
     """Until a statement of another connection waits for a lock."""
     ends = monotonic() + 30
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    while not book.one(waiting):
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    while not book.one(f"{waiting} AND datname = current_database()"):
         assert monotonic() < ends, "planning did not wait"
 
 
 def test_a_run_is_of_the_mode_of_the_policy_it_names(
-    book: Any, engine: Any, wake: Any, amended: Amend
+    book: Any, engine: Any, wake: Any, version: Version, amended: Amend
 ) -> None:
-    """What a sandbox run sends must never go through the adapters of a policy that is live."""
-    wake()  # the file says sandbox now
-    start_due(engine, amended({"portfolio": {"mode": "live"}, "schedule": {"at": "00:00"}}), "beat")
-    (run,) = book.rows("SELECT r.mode, v.body FROM runs r JOIN versions v ON v.hash = r.policy_hash")
-    assert run["mode"] == run["body"]["portfolio"]["mode"]
+    """What a run in sandbox sends must never go through the adapters of a policy that is live."""
+    live_file = amended({"portfolio": {"mode": "live"}, "schedule": {"at": "00:00"}})
+    for each in (live_file, version):  # the newer file went back to the sandbox
+        sync_portfolios(engine, {"uk": each})
+    start_due(engine, live_file, "beat")  # a process that still has the older one
+    runs_made = book.rows("SELECT r.mode, v.body FROM runs r JOIN versions v ON v.hash = r.policy_hash")
+    assert [run["mode"] for run in runs_made] == [run["body"]["portfolio"]["mode"] for run in runs_made]
 
 
 def test_an_earlier_date_than_the_newest_run_is_refused_by_hand(

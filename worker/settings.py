@@ -7,12 +7,18 @@ that holds the value instead, as container platforms mount them.
 import os
 from functools import cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from worker.domain.message import CHANNELS
+
 PREFIX = "DUNLIN_"
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class SettingsInvalid(ValueError):
@@ -39,8 +45,8 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8000"
     """Where providers and borrowers reach the web service; signatures are checked against it."""
     web_host: str = "127.0.0.1"
-    web_port: int = 8000
-    flower_port: int = 5555
+    web_port: Port = 8000
+    flower_port: Port = 5555
     flower_basic_auth: SecretStr = SecretStr("")
     """user:password; required in production."""
     queues: str = "control,sms,email,in_app"
@@ -54,7 +60,7 @@ class Settings(BaseSettings):
 
     sandbox_url: str = "http://127.0.0.1:8026"
     sandbox_smtp_host: str = "127.0.0.1"
-    sandbox_smtp_port: int = 8025
+    sandbox_smtp_port: Port = 8025
     sandbox_auth_token: SecretStr = SecretStr("sandbox")
 
     twilio_account_sid: str = ""
@@ -68,7 +74,7 @@ class Settings(BaseSettings):
     twilio_connect_timeout_s: float = Field(default=3.0, gt=0)
 
     smtp_host: str = ""
-    smtp_port: int | None = None
+    smtp_port: Port | None = None
     """None: the usual one for the kind of TLS."""
     smtp_username: str = ""
     smtp_password: SecretStr = SecretStr("")
@@ -98,15 +104,33 @@ class Settings(BaseSettings):
     settle_s: float = Field(default=600.0, ge=0)
     """How far apart two empty listings must lie before "the provider does not have it" is believed."""
     sandbox_settle_s: float = Field(default=3.0, ge=0)
-    pump_s: float = Field(default=5.0, gt=0)
+    pump_s: float = Field(default=5.0, gt=0, le=3600, allow_inf_nan=False)
     """How often idle workers and beat look for due work."""
 
     @field_validator("public_url", "sandbox_url")
     @classmethod
     def _without_trailing_slash(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be of the form http://host:port or https://host")
+        _ = parts.port  # raises ValueError where it is no port
         return value.rstrip("/")
+
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _of_a_kind_we_speak(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        kind = {"database_url": "postgresql", "redis_url": "redis"}[str(info.field_name)]
+        if not value.get_secret_value().startswith(kind) or "://" not in value.get_secret_value():
+            raise ValueError(f"must be a {kind} URL")
+        return value
+
+    @field_validator("queues")
+    @classmethod
+    def _queues_exist(cls, value: str) -> str:
+        unknown = [name for name in value.split(",") if name.strip() not in ("control", *CHANNELS)]
+        if unknown:
+            raise ValueError(f"no such queue: {', '.join(unknown)}; there are control, {', '.join(CHANNELS)}")
+        return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -1,4 +1,4 @@
-"""What stops every claim at once: a pause, and a change of mode."""
+"""What a claim leaves alone: another portfolio's or channel's, what is paused, and another mode's."""
 
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -93,3 +93,35 @@ def test_a_change_of_mode_cancels_what_was_planned_in_the_other(
         book.run("UPDATE portfolios SET mode = 'live'")
         sender.claim()
     assert sms(book) == ("cancelled", "mode_changed")
+
+
+def test_a_claim_takes_only_what_is_of_its_portfolio_and_channel(
+    story: Any, book: Any, sender: Any, version: Version, amended: Amend
+) -> None:
+    other = amended({"portfolio": {"id": "other"}})
+    sync_portfolios(book.engine, {"uk": version, "other": other})
+    borrower = book.borrower()
+    for portfolio in ("uk", "other"):
+        book.account(borrower, due_on=TODAY - timedelta(days=3), portfolio=portfolio)
+    story.plan(version)
+    story.plan(other)
+    story.admit()
+    assert len(sender.claim()) == 1
+    found = {(row["portfolio_id"], row["channel"]) for row in book.messages(state="sending")}
+    assert found == {("uk", "sms")}
+
+
+def test_a_hold_on_a_borrower_stops_every_portfolios_messages(
+    story: Any, book: Any, sender: Any, version: Version, amended: Amend
+) -> None:
+    other = amended({"portfolio": {"id": "other"}})
+    sync_portfolios(book.engine, {"uk": version, "other": other})
+    borrower = book.borrower()
+    for portfolio in ("uk", "other"):
+        book.account(borrower, due_on=TODAY - timedelta(days=3), portfolio=portfolio)
+    story.plan(version)
+    book.hold(borrower, "deceased")
+    story.plan(other)
+    story.admit()
+    assert {row["reason"] for row in book.messages()} == {"house.hold.deceased"}
+    assert list(book.exclusions().values()) == ["house.hold.deceased"]

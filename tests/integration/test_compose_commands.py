@@ -96,7 +96,7 @@ class Here:
             os.killpg(process.pid, signal.SIGCONT)
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                process.wait(30)
+                process.wait(10)
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -191,6 +191,7 @@ def test_a_worker_is_not_healthy_while_its_database_does_not_answer(
     place: Callable[[str], Here], tmp_path: Path
 ) -> None:
     here, log = place("worker"), tmp_path / "log"
+    here.environment["DUNLIN_QUEUES"] = "control"
     here.environment["DUNLIN_DATABASE_URL"] = f"postgresql+psycopg://dunlin@127.0.0.1:{port(0)}/dunlin"
     with here.running(log):
         until(lambda: log.read_text(errors="replace").count("tasks.plan[") > 1, log)

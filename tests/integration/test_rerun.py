@@ -177,8 +177,10 @@ def test_a_second_rerun_waits_for_the_first(book: Any, version: Version, failed:
     second = again(book, failed, version)
     assert (first.messages, second.messages) == (2, 0)
     assert left_out(book, second) == {"A1": "in_flight"}
-    book.run("UPDATE messages SET state = 'cancelled', reason = 'r' WHERE state = 'planned'")
-    assert again(book, failed, version).messages == 2
+    for row in book.messages(state="planned"):
+        book.run("UPDATE messages SET state = 'sent', sent_at = now() WHERE id = :id", id=row["id"])
+    assert again(book, failed, version).messages == 0  # it has been told now
+    assert again(book, failed, version, force=True, reason="r").messages == 2
 
 
 def test_it_can_be_kept_to_one_account_or_one_channel(book: Any, version: Version, every: UUID) -> None:
@@ -210,17 +212,18 @@ def test_a_paid_account_is_left_out_and_the_rest_of_the_message_goes(
     assert (made.accounts, made.covered, made.excluded, made.messages) == (4, 1, 3, 2)
 
 
-def test_a_later_days_message_blocks_the_earlier_days_rerun(
-    story: Any, book: Any, version: Version, failed: UUID
+@pytest.mark.parametrize(("state", "made"), [("planned", 0), ("sent", 0), ("cancelled", 2)])
+def test_a_later_days_message_blocks_the_earlier_days_rerun_unless_it_was_cancelled(
+    story: Any, book: Any, version: Version, failed: UUID, state: str, made: int
 ) -> None:
     book.at("2026-11-24T10:00Z")
     story.plan(version, date(2026, 11, 24))
-    for force in (False, True):
-        made = again(book, failed, version, force=force, reason="r")
-        assert made.messages == 0
-        assert left_out(book, made) == {"A1": "in_flight"}
-    book.run("UPDATE messages SET state = 'cancelled', reason = 'r' WHERE state = 'planned'")
-    assert again(book, failed, version).messages == 2
+    for row in book.messages(state="planned"):
+        book.run(END.format(state), id=row["id"])
+    forced = again(book, failed, version, force=True, reason="r")
+    assert forced.messages == made
+    assert left_out(book, forced) == ({} if made else {"A1": "in_flight"})
+    assert again(book, failed, version).messages == 0
 
 
 def test_a_dry_run_says_what_it_would_do_and_keeps_nothing(book: Any, version: Version, failed: UUID) -> None:

@@ -167,6 +167,18 @@ def test_what_today_has_nothing_in_place_of_is_not_superseded(
     assert live(book) == [(23, "in_app", "reminder"), (23, "sms", "reminder")]
 
 
+def test_only_the_channel_that_has_something_new_is_superseded(
+    book: Any, wake: Any, story: Any, amended: Amend
+) -> None:
+    book.at("2026-11-23T09:00Z")
+    late(book, 3)
+    wake()
+    story.admit()
+    book.at("2026-11-24T09:00Z")
+    wake({"uk": amended({"tiers": {"reminder": {"channels": ["sms"]}}})})
+    assert live(book) == [(23, "in_app", "reminder"), (24, "sms", "reminder")]
+
+
 @pytest.mark.parametrize("moved", ["claimed", "handed back"])
 def test_a_message_that_moves_while_the_next_day_is_planned_is_not_joined_by_the_next_days(
     book: Any, wake: Any, story: Any, sender: Any, engine: Any, moved: str

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from worker.pipeline import control
+from worker.pipeline.book import sync_portfolios
 from worker.portfolios.load import Version
 from worker.store import settle
 
@@ -132,13 +133,15 @@ def test_what_nobody_approved_in_time_expires(awaiting: UUID, book: Any) -> None
 
 @pytest.mark.parametrize(
     ("portfolio", "channel", "expired"),
-    [(None, None, {"sms", "in_app"}), ("uk", "sms", {"sms"}), (None, "email", set())],
+    [(None, None, {"sms", "in_app"}), ("uk", "sms", {"sms"}), (None, "email", set()), ("other", None, set())],
 )
 def test_what_a_pause_kept_beyond_its_end_expires(
-    run: UUID, book: Any, portfolio: str | None, channel: str | None, expired: set[str]
+    run: UUID, book: Any, amended: Any, portfolio: str | None, channel: str | None, expired: set[str]
 ) -> None:
+    other = amended({"portfolio": {"id": "other"}})
+    sync_portfolios(book.engine, {"other": other})
     control.pause(book.engine, portfolio=portfolio, channel=channel, reason="r", by="anna")
-    control.pause(book.engine, portfolio="uk", channel=channel, reason="a second one", by="anna")
+    control.pause(book.engine, portfolio=portfolio, channel="sms" if expired else channel, reason="r", by="b")
     assert expire(book) == 0
     book.at("2026-11-25T10:01Z")
     assert expire(book) == len(expired)

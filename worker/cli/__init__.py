@@ -5,6 +5,7 @@ import traceback
 from pathlib import Path
 
 import typer
+from sqlalchemy.exc import ProgrammingError
 from typer.exceptions import TyperException
 
 from worker import __version__, logs, settings
@@ -84,6 +85,11 @@ def _run() -> int:
         return Exit.FAILED
     except _REFUSALS as error:
         return _say(str(error), Exit.REFUSED)
+    except ProgrammingError as error:
+        # Code 42P01 and its neighbours: a table, column or function that this version expects is not there.
+        if getattr(error.orig, "sqlstate", "") in ("42P01", "42703", "42883"):
+            return _say("the database is not at this version's schema: run dunlin migrate", Exit.REFUSED)
+        return _say(f"unforeseen error: {type(error).__name__} in {_where(error)}", Exit.FAILED)
     except DatabaseDown as error:
         return _say(f"the database does not answer: {error}", Exit.UNAVAILABLE)
     except Exception as error:  # noqa: BLE001  # a traceback may hold personal data

@@ -11,6 +11,7 @@ from worker.cli.rerun import uuid_of
 from worker.pipeline.byhand import count_by_state
 from worker.store import operate, settle
 from worker.store import status as store
+from worker.store.book import portfolios
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +33,8 @@ def status(
 
 
 def _overview(connection: Connection, portfolio: str | None, limit: int, as_json: bool) -> None:
+    if portfolio is not None and portfolio not in {row.id for row in portfolios(connection)}:
+        fail(f"no such portfolio: {portfolio}", Exit.REFUSED)
     runs = store.runs(connection, portfolio=portfolio, limit=limit)
     rows = [(r, count_by_state(store.message_counts(connection, [r.id]))) for r in runs]
     waiting, pauses = store.waiting(connection), operate.active_pauses(connection)

@@ -13,9 +13,12 @@ def find_account(engine: Engine, name: str) -> AccountRow:
     Raises:
         Refused: there is none, or more than one.
     """
-    portfolio, _, account = name.rpartition("/")
+    portfolio, _, account = name.partition("/")
     with engine.connect() as connection:
-        rows = store.accounts_named(connection, account, portfolio or None)
+        # An id may hold slashes itself: what is typed is first of all an id.
+        rows = store.accounts_named(connection, name, None)
+        if account:
+            rows += store.accounts_named(connection, account, portfolio)
     if not rows:
         raise Refused(f"no such account: {name}")
     if len(rows) > 1:

@@ -20,8 +20,10 @@ def pause(engine: Engine, *, portfolio: str | None, channel: str | None, reason:
     """Stops claims; None means all. False: the same pause is active already.
 
     Raises:
-        Refused: no such portfolio.
+        Refused: no such portfolio, or no reason.
     """
+    if not reason.strip():
+        raise Refused("a pause needs a reason: somebody will ask")
     with engine.begin() as connection:
         if portfolio is not None and portfolio not in {row.id for row in book.portfolios(connection)}:
             raise Refused(f"no such portfolio: {portfolio}")
@@ -37,9 +39,9 @@ def resume(engine: Engine, *, portfolio: str | None, channel: str | None, by: st
     """Ends pauses; returns how many."""
     with engine.begin() as connection:
         count = operate.resume(connection, portfolio=portfolio, channel=channel, by=by)
-        operate.audit(
-            connection, actor=by, action="resume", subject=f"{portfolio or 'all'}/{channel or 'all'}"
-        )
+        if count:
+            subject = f"{portfolio or 'all'}/{channel or 'all'}"
+            operate.audit(connection, actor=by, action="resume", subject=subject)
     return count
 
 
@@ -95,7 +97,9 @@ def lift(engine: Engine, *, channel: str, address: str, region: str, reason: str
     address = _as_used(channel, address, region)
     with engine.begin() as connection:
         lifted = store.lift(connection, channel=channel, address=address, by=by, reason=reason)
-        operate.audit(connection, actor=by, action="lift", subject=_subject(channel, address), reason=reason)
+        if lifted:
+            subject = _subject(channel, address)
+            operate.audit(connection, actor=by, action="lift", subject=subject, reason=reason)
     return lifted
 
 

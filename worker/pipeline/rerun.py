@@ -56,7 +56,7 @@ def rerun(
 
 
 def _check(request: RerunRequest) -> None:
-    if request.force and not request.reason:
+    if request.force and not (request.reason or "").strip():
         raise Refused("force needs a reason: the borrower may hear the same thing twice")
     if request.only is not None and request.only not in (FORCED if request.force else UNSENT):
         raise Refused(f"only {', '.join(UNSENT)} can be rerun; anything that may have arrived needs force")

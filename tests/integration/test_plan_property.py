@@ -53,6 +53,7 @@ def planned(connection: Connection, tiers: tuple[Tier, ...], book: list[Account]
         connection,
         portfolio="uk",
         policy_hash=present,
+        mode="sandbox",
         business_on=TODAY,
         requested_by="tests",
         tiers=tiers,

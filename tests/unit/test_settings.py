@@ -97,13 +97,18 @@ def test_a_mail_begun_at_the_deadline_ends_before_the_lease(
             load()
 
 
+KIND = {"database_url": "postgresql+psycopg://", "redis_url": "redis://"}
+"""What the two secrets that are addresses begin with."""
+
+
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     file = tmp_path / "secret"
-    file.write_text("from-the-file\n", encoding="utf-8")
-    monkeypatch.setenv(f"DUNLIN_{name.upper()}", "from-the-environment")
+    kind = KIND.get(name, "")
+    file.write_text(f"{kind}from-the-file\n", encoding="utf-8")
+    monkeypatch.setenv(f"DUNLIN_{name.upper()}", f"{kind}from-the-environment")
     monkeypatch.setenv(f"DUNLIN_{name.upper()}_FILE", str(file))
-    assert getattr(load(), name).get_secret_value() == "from-the-file"
+    assert getattr(load(), name).get_secret_value() == f"{kind}from-the-file"
 
 
 def test_a_secret_file_that_is_missing_or_empty_is_no_secret(
@@ -131,11 +136,13 @@ def test_a_secret_file_that_is_no_text_is_named_and_not_quoted(
 
 def test_no_way_of_showing_the_settings_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in SECRETS:
-        monkeypatch.setenv(f"DUNLIN_{name.upper()}", f"hush-{name}-{'x' * 32}")
+        monkeypatch.setenv(f"DUNLIN_{name.upper()}", f"{KIND.get(name, '')}hush-{name}-{'x' * 32}")
     made = load()
     shown = [repr(made), str(made), f"{made}", str(made.model_dump()), made.model_dump_json(), repr([made])]
     assert all("hush" not in text for text in shown)
-    assert all(getattr(made, name).get_secret_value().startswith("hush-") for name in SECRETS)
+    assert all(
+        getattr(made, name).get_secret_value().startswith(f"{KIND.get(name, '')}hush-") for name in SECRETS
+    )
 
 
 def test_every_field_that_holds_a_secret_is_a_secret() -> None:

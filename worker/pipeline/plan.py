@@ -63,6 +63,8 @@ def create(connection: Connection, version: Version, business_on: date, requeste
         connection,
         portfolio=version.policy.portfolio.id,
         policy_hash=version.hash,
+        # The policy's own: what a run in sandbox sends must never meet the adapters of one that is live.
+        mode=version.policy.portfolio.mode,
         business_on=business_on,
         requested_by=requested_by,
         tiers=version.policy.ordered_tiers(),

@@ -32,6 +32,7 @@ def rerun(
             request,
             states=_states(request),
             policy_hash=version.hash,
+            mode=version.policy.portfolio.mode,
             tiers=version.policy.ordered_tiers(),
         )
         operate.audit(

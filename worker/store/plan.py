@@ -71,6 +71,7 @@ def create_run(
     *,
     portfolio: str,
     policy_hash: str,
+    mode: str,
     business_on: date,
     requested_by: str,
     tiers: Sequence[Tier],
@@ -79,12 +80,12 @@ def create_run(
     """The run row and its shards of `size` borrowers each; None: there is one for that date already."""
     sql = text("""
         INSERT INTO runs (portfolio_id, business_on, policy_hash, mode, state, tier_floors, requested_by)
-        SELECT id, :business_on, :policy_hash, mode, 'planning', CAST(:floors AS jsonb), :requested_by
+        SELECT id, :business_on, :policy_hash, :mode, 'planning', CAST(:floors AS jsonb), :requested_by
         FROM portfolios WHERE id = :portfolio
         ON CONFLICT DO NOTHING RETURNING id
     """)
     values = {"portfolio": portfolio, "business_on": business_on, "requested_by": requested_by}
-    policy = {"floors": floors_json(tiers), "policy_hash": policy_hash}
+    policy = {"floors": floors_json(tiers), "policy_hash": policy_hash, "mode": mode}
     run_id = connection.execute(sql, {**values, **policy}).scalar_one_or_none()
     if run_id is None:
         return None

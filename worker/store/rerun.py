@@ -116,20 +116,21 @@ def make(
     *,
     states: Sequence[str],
     policy_hash: str,
+    mode: str,
     tiers: Sequence[Tier],
 ) -> Rerun:
     """The rerun's row and its messages, in the caller's transaction; under the policy given."""
     sql = text("""
         INSERT INTO runs (portfolio_id, business_on, policy_hash, mode, state, tier_floors, rerun_of,
                           request_key, requested_by, reason, opened_at)
-        SELECT r.portfolio_id, r.business_on, :policy_hash, p.mode, 'open', CAST(:floors AS jsonb), r.id,
+        SELECT r.portfolio_id, r.business_on, :policy_hash, :mode, 'open', CAST(:floors AS jsonb), r.id,
                :request_key, :requested_by, :reason, clock_timestamp()
-        FROM runs r JOIN portfolios p ON p.id = r.portfolio_id WHERE r.id = :run_id
+        FROM runs r WHERE r.id = :run_id
         RETURNING id, mode
     """)
     values = {name: getattr(request, name) for name in RerunRequest.__slots__}
     rerun = connection.execute(
-        sql, {**values, "floors": floors_json(tiers), "policy_hash": policy_hash}
+        sql, {**values, "floors": floors_json(tiers), "policy_hash": policy_hash, "mode": mode}
     ).one()
     picked = {"rerun_id": rerun.id, "mode": rerun.mode, "shards": ADMISSION_SHARDS}
     picked |= {"states": list(states), "tiers": [tier.name for tier in tiers]}

@@ -28,9 +28,11 @@ TIME_LIMIT_S = 180
 SOFT_TIME_LIMIT_S = 120
 
 
-def _route(name: str, _args: Any, kwargs: Any, *_: Any, **__: Any) -> dict[str, str]:
+def _route(name: str, args: Any, kwargs: Any, *_: Any, **__: Any) -> dict[str, str]:
     """A send goes to its channel's queue, everything else to control."""
-    return {"queue": kwargs["channel"] if name == "tasks.send" else CONTROL}
+    if name != "tasks.send":
+        return {"queue": CONTROL}
+    return {"queue": kwargs["channel"] if "channel" in kwargs else args[0]}
 
 
 def _schedule(pump_s: float) -> dict[str, dict[str, Any]]:

@@ -129,6 +129,8 @@ def answer(engine: Engine, subject: UUID, *, approve: bool, by: str, reason: str
     Raises:
         Refused: no such id, nothing waits there, or the person asked for the run themselves.
     """
+    if not by.strip() or not (approve or reason.strip()):
+        raise Refused("an answer needs a name, and a no needs a reason")
     with engine.begin() as connection:
         asked = operate.requesters(connection, subject)
         if asked is None:

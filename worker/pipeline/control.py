@@ -62,6 +62,8 @@ def resolve(engine: Engine, message: UUID, found: str, *, by: str, reason: str) 
     Raises:
         Refused: it is not unconfirmed.
     """
+    if not reason.strip() or not by.strip():
+        raise Refused("a name and a reason are needed: how do you know?")
     state = State.SCHEDULED if found == "resend" else State(found)
     with engine.begin() as connection:
         if not unconfirmed_store.settle(connection, message, state.value, f"by_hand.{found}"):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import structlog
 from sqlalchemy import Connection, Engine
 
+from worker.domain.message import CHANNELS
 from worker.pipeline.book import put_portfolios
 from worker.pipeline.byhand import Refused
 from worker.portfolios.load import Version
@@ -59,6 +60,8 @@ def rerun(
 def _check(request: RerunRequest) -> None:
     if request.force and not (request.reason or "").strip():
         raise Refused("force needs a reason: the borrower may hear the same thing twice")
+    if request.channel is not None and request.channel not in CHANNELS:
+        raise Refused(f"no such channel: {request.channel}; there are {', '.join(CHANNELS)}")
     if request.only is not None and request.only not in (FORCED if request.force else UNSENT):
         raise Refused(f"only {', '.join(UNSENT)} can be rerun; anything that may have arrived needs force")
 

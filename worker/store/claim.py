@@ -108,7 +108,7 @@ WITH v AS (
     SELECT v.* FROM messages m JOIN v ON m.business_on = v.business_on AND m.id = v.message_id
     WHERE m.state = 'sending' AND m.lease_token = CAST(:token AS uuid) AND m.attempt_id = v.attempt_id
       AND m.lease_until > clock_timestamp()
-    FOR UPDATE OF m
+    ORDER BY m.business_on, m.id FOR UPDATE OF m
 ), started AS (
     UPDATE attempts a SET started_at = clock_timestamp(), provider = :provider FROM ours o
     WHERE a.business_on = o.business_on AND a.id = o.attempt_id AND a.started_at IS NULL

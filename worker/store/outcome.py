@@ -49,7 +49,8 @@ WITH ours AS (
     SELECT m.business_on, m.id, m.attempt_id FROM messages m
     JOIN unnest(CAST(:business_on AS date[]), CAST(:message_id AS uuid[])) AS v(business_on, message_id)
       ON m.business_on = v.business_on AND m.id = v.message_id
-    WHERE m.state = 'sending' AND m.lease_token = CAST(:token AS uuid) FOR UPDATE OF m
+    WHERE m.state = 'sending' AND m.lease_token = CAST(:token AS uuid)
+    ORDER BY m.business_on, m.id FOR UPDATE OF m
 ), closed AS (
     UPDATE attempts a SET finished_at = clock_timestamp(), outcome = 'handed_back' FROM ours o
     WHERE a.business_on = o.business_on AND a.id = o.attempt_id AND a.finished_at IS NULL

@@ -148,7 +148,7 @@ def test_a_database_that_does_not_exist_is_named(dunlin: Command, refused: Check
     refused(dunlin("status", DUNLIN_DATABASE_URL=url), 5, "nosuch")
 
 
-@pytest.mark.parametrize("part", ["web", "sandbox"])
+@pytest.mark.parametrize("part", ["sandbox"])
 def test_a_part_whose_port_is_taken_ends_and_says_so(alone: Command, part: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = str(taken.getsockname()[1])

@@ -5,7 +5,6 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from celery import Celery
 from redis import Redis
 
-from worker import local, settings
+from worker import settings
 from worker.app import make_app
 from worker.demo.processes import STOP_S, Part, Processes, port
 from worker.pump import CONTROL, MAX_WAITING, wake
@@ -229,20 +228,6 @@ def test_a_worker_told_to_stop_in_mid_batch_finishes_what_it_holds(
     left = {row["state"] for row in book.messages(channel="sms")}
     assert "scheduled" in left, "nothing was left to hand back: this test proves nothing"
     assert set(received(provider.client).values()) == {1}
-
-
-@pytest.mark.slow
-def test_a_worker_can_be_stopped_while_its_broker_is_away(
-    book: Any, parts: Processes, provider: SandboxProcess, tmp_path: Path
-) -> None:
-    fill(book, 1)
-    with ExitStack() as broker:
-        url = broker.enter_context(local.valkey(tmp_path / "redis"))
-        parts.environment = {**parts.environment, "DUNLIN_REDIS_URL": url}
-        worker = parts.start("worker", "worker")
-        until(lambda: len(runs(book)) == 1 and not open_states(book), parts)
-    until(lambda: "refused" in (parts.logs / "worker.log").read_text(), parts)
-    assert stopped(worker) == 0
 
 
 @pytest.mark.slow

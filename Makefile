@@ -28,7 +28,7 @@ bench: .venv/ready
 	$(BIN)/python tests/bench/plan.py --scale $(SCALE)
 
 # The locks name versions and hashes and no index: they install from whichever one pip is set up for.
-COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-strip-extras --no-emit-index-url \
 	--no-emit-find-links --no-header
 lock: .venv/ready
 	$(COMPILE) --extra sandbox --output-file requirements.lock pyproject.toml

@@ -30,6 +30,8 @@ def preview(
     """Print what would go out about an account today, with the SMS's encoding and segments."""
     engine, versions = wiring.engine("cli"), wiring.policies()
     found = find_account(engine, account)
+    if found.portfolio_id not in versions:
+        fail(f"portfolio {found.portfolio_id} has no file any more: nothing would go out", Exit.REFUSED)
     loaded = LoadedPolicy.of(versions[found.portfolio_id].policy)
     if tier not in loaded.policy.tiers:
         fail(f"no such tier: {tier}; there are {', '.join(loaded.policy.tiers)}", Exit.REFUSED)

@@ -143,6 +143,8 @@ class Settings(BaseSettings):
             raise ValueError(f"production needs {', '.join(PREFIX + name.upper() for name in missing)}")
         if len(self.unsubscribe_key.get_secret_value()) < 32:
             raise ValueError(f"{PREFIX}UNSUBSCRIBE_KEY must have at least 32 characters in production")
+        if not urlsplit(self.redis_url.get_secret_value()).password:
+            raise ValueError(f"{PREFIX}REDIS_URL must carry a password in production")
         if not self.public_url.startswith("https://"):
             raise ValueError(f"{PREFIX}PUBLIC_URL must be https in production")
         return self

@@ -80,8 +80,9 @@ class Book:
         values = {"portfolio": self.portfolio, "rate": Decimal("0.0005"), "since": None} | fields
         return self.one(
             "INSERT INTO accounts (portfolio_id, borrower_id, external_id, principal, amount_due, due_on, "
-            "daily_late_rate, delinquent_since) "
-            "VALUES (:portfolio, :borrower, :id, 5000, :amount, :due_on, :rate, :since) RETURNING id",
+            "daily_late_rate, delinquent_since, created_at) "
+            "VALUES (:portfolio, :borrower, :id, 5000, :amount, :due_on, :rate, :since, '2000-01-01Z') "
+            "RETURNING id",
             borrower=borrower,
             id=name,
             amount=Decimal(amount),

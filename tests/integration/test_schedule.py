@@ -36,6 +36,12 @@ def live(book: Any) -> list[tuple[int, str, str]]:
     return sorted((row["business_on"].day, row["channel"], row["tier"]) for row in rows)
 
 
+@pytest.fixture(autouse=True)
+def paid_up(book: Any) -> None:
+    """Somebody who owes nothing: a portfolio has no run before its book has an account."""
+    book.account(book.borrower("paid-up"), "paid-up", due_on=MONDAY, amount="0")
+
+
 @pytest.fixture
 def wake(runtime: Any, version: Version) -> Callable[..., Any]:
     """Beat's question, asked once."""
@@ -48,6 +54,19 @@ def test_a_new_portfolio_waits_for_its_time_and_then_runs_once(book: Any, wake: 
     book.at("2026-11-23T09:00Z")
     assert [wake().created for _ in range(3)] == [1, 0, 0]
     assert runs(book) == {23: "open"}
+
+
+def test_the_first_run_waits_for_the_first_due_time_after_the_book_arrived(book: Any, wake: Any) -> None:
+    book.at("2026-11-23T12:00Z")
+    book.run("DELETE FROM accounts")
+    assert wake().created == 0
+    late(book, 3)
+    book.run("UPDATE accounts SET created_at = '2026-11-23T12:00Z'")
+    assert wake().created == 0
+    book.at("2026-11-24T09:00Z")
+    assert wake().created == 1
+    assert runs(book) == {24: "open"}
+    assert len(live(book)) == 2
 
 
 def test_a_beat_that_was_off_for_two_days_plans_the_newest_date_and_writes_down_the_rest(

@@ -64,9 +64,20 @@ def test_midnight_is_due_at_the_start_of_the_day_even_where_midnight_is_skipped(
 
 
 def test_a_portfolio_that_never_ran_starts_with_its_next_due_time() -> None:
-    assert catch_up(NINE, LONDON, utc("2026-11-23T08:00:00"), None) == (None, [])
-    assert catch_up(NINE, LONDON, utc("2026-11-23T09:00:00"), None) == (D(2026, 11, 23), [])
-    assert catch_up(NINE, LONDON, utc("2026-11-23T23:59:59"), None) == (D(2026, 11, 23), [])
+    since = utc("2026-11-22T18:00:00")
+    assert catch_up(NINE, LONDON, utc("2026-11-23T08:00:00"), None, since) == (None, [])
+    assert catch_up(NINE, LONDON, utc("2026-11-23T09:00:00"), None, since) == (D(2026, 11, 23), [])
+    assert catch_up(NINE, LONDON, utc("2026-11-23T23:59:59"), None, since) == (D(2026, 11, 23), [])
+
+
+def test_a_first_import_after_the_due_time_waits_for_the_next_one() -> None:
+    since = utc("2026-11-23T09:00:01")
+    assert catch_up(NINE, LONDON, utc("2026-11-23T12:00:00"), None, since) == (None, [])
+    assert catch_up(NINE, LONDON, utc("2026-11-24T09:00:00"), None, since) == (D(2026, 11, 24), [])
+
+
+def test_an_empty_book_has_no_run() -> None:
+    assert catch_up(NINE, LONDON, utc("2026-11-23T12:00:00"), None, None) == (None, [])
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,19 @@ def suppress_list(
     if as_json:
         emit_json([{name: getattr(row, name) for name in type(row).__slots__} for row in rows])
         return
-    columns = ["channel", "address", "reason", "source", "by", "since"]
-    shown = [(r.channel, r.address, r.reason, r.source, r.created_by, r.created_at) for r in rows]
+    columns = ["channel", "address", "reason", "source", "by", "since", "binds"]
+    shown = [
+        (
+            r.channel,
+            r.address,
+            r.reason,
+            r.source,
+            r.created_by,
+            r.created_at,
+            "sandbox only" if r.sandbox else "every mode",
+        )
+        for r in rows
+    ]
     table("Suppressions", columns, shown)
 
 

@@ -15,15 +15,20 @@ def newest_due(at: time, zone: ZoneInfo, now: datetime) -> date:
     return today if now >= local_instant(today, at, zone) else today - timedelta(days=1)
 
 
-def catch_up(at: time, zone: ZoneInfo, now: datetime, last_on: date | None) -> tuple[date | None, list[date]]:
+def catch_up(
+    at: time, zone: ZoneInfo, now: datetime, last_on: date | None, book_since: datetime | None = None
+) -> tuple[date | None, list[date]]:
     """The date to plan, if any, and the older ones that were missed.
 
     Only the newest due date is planned after an outage, so that two days down is one message. A portfolio
-    that has never run starts with its next due time, not with yesterday's.
+    that has never run starts with the first due time after its book got its first account (`book_since`,
+    asked only then; None: it is empty): a first import made at noon leaves time for the holds and opt-outs
+    that come after it.
     """
     newest = newest_due(at, zone, now)
     if last_on is None:
-        return (newest if newest == now.astimezone(zone).date() else None), []
+        had_a_book = book_since is not None and book_since <= local_instant(newest, at, zone)
+        return (newest if had_a_book and newest == now.astimezone(zone).date() else None), []
     if last_on >= newest:
         return None, []
     gap = min((newest - last_on).days - 1, MISSED_AT_MOST)

@@ -110,9 +110,10 @@ def receive_text(engine: Engine, signed: Signed) -> Word | None:
             return None
         match word:
             case Word.STOP:
-                _opt_out(connection, "sms", address, "inbound", f"sms:{_masked(address)}")
+                subject = f"sms:{_masked(address)}"
+                _opt_out(connection, "sms", address, "inbound", subject, sandbox=signed.signer.sandbox)
             case Word.START:
-                _opt_in(connection, address)
+                _opt_in(connection, address, sandbox=signed.signer.sandbox)
     log.info("inbound.stored", provider_id=provider_id, word=word.value)
     return word
 
@@ -121,8 +122,8 @@ def unsubscribe(engine: Engine, business_on: date, message_id: UUID) -> bool:
     """Suppresses the address an e-mail went to; False: we have no such e-mail any more."""
     with engine.begin() as connection:
         addresses = store.mailed_to(connection, business_on, message_id)
-        for address in addresses:
-            _opt_out(connection, "email", address, "unsubscribe", str(message_id))
+        for address, mode in addresses:
+            _opt_out(connection, "email", address, "unsubscribe", str(message_id), sandbox=mode == "sandbox")
     log.info("unsubscribe.done", message=str(message_id), addresses=len(addresses))
     return bool(addresses)
 
@@ -150,10 +151,18 @@ def _only_where_nobody_is_real(connection: Connection, signed: Signed) -> None:
         raise SignatureInvalid("signed by the sandbox, and real people are concerned")
 
 
-def _opt_out(connection: Connection, channel: str, address: str, source: str, subject: str) -> None:
+def _opt_out(
+    connection: Connection, channel: str, address: str, source: str, subject: str, *, sandbox: bool
+) -> None:
     # Borrowers before messages would be the wrong order of locks: suppressing cancels messages first.
     suppress_store.suppress(
-        connection, channel=channel, address=address, reason="opted_out", source=source, by=source
+        connection,
+        channel=channel,
+        address=address,
+        reason="opted_out",
+        source=source,
+        by=source,
+        sandbox=sandbox,
     )
     whose = store.touch(connection, channel, address)
     operate.audit(
@@ -166,10 +175,16 @@ def _opt_out(connection: Connection, channel: str, address: str, source: str, su
     )
 
 
-def _opt_in(connection: Connection, address: str) -> None:
+def _opt_in(connection: Connection, address: str, *, sandbox: bool) -> None:
     reason = "opted in again"
     if not suppress_store.lift(
-        connection, channel="sms", address=address, by="inbound", reason=reason, only="inbound"
+        connection,
+        channel="sms",
+        address=address,
+        by="inbound",
+        reason=reason,
+        only="inbound",
+        sandbox=sandbox,
     ):
         return
     whose = store.touch(connection, "sms", address)

@@ -46,7 +46,8 @@ def start_due(engine: Engine, version: Version, requested_by: str) -> bool:
     with engine.begin() as connection:
         last_on = store.last_run_on(connection, policy.portfolio.id)
         zone = ZoneInfo(policy.portfolio.timezone)
-        due_on, missed = catch_up(policy.schedule.at, zone, store.now(connection), last_on)
+        since = store.book_since(connection, policy.portfolio.id) if last_on is None else None
+        due_on, missed = catch_up(policy.schedule.at, zone, store.now(connection), last_on, since)
         if due_on is None:
             return False
         if missed:

@@ -182,16 +182,20 @@ def _write(runtime: Runtime, batch: Batch, policies: dict[str, LoadedPolicy]) ->
                 outcome=outcome.outcome,
                 code=outcome.code,
             )
-    _beyond_the_message(runtime, batch)
+    _beyond_the_message(runtime, batch, policies)
     return Counter(outcome.outcome for outcome in outcomes)
 
 
-def _beyond_the_message(runtime: Runtime, batch: Batch) -> None:
+def _beyond_the_message(runtime: Runtime, batch: Batch, policies: dict[str, LoadedPolicy]) -> None:
     """Suppressions, pauses, and waking whoever waits for a message that was stored."""
-    unusable = [(row["address"], why) for row, result, _ in batch.results if (why := suppression_of(result))]
+    unusable = [
+        (row["address"], why, policies[row["policy_hash"]].policy.portfolio.mode == "sandbox")
+        for row, result, _ in batch.results
+        if (why := suppression_of(result))
+    ]
     if unusable:
         with runtime.engine.begin() as connection:
-            for address, why in sorted(unusable):
+            for address, why, sandbox in sorted(unusable):
                 suppress_store.suppress(
                     connection,
                     channel=batch.channel,
@@ -199,6 +203,7 @@ def _beyond_the_message(runtime: Runtime, batch: Batch) -> None:
                     reason=why,
                     source="provider",
                     by="dunlin",
+                    sandbox=sandbox,
                 )
     if batch.stop is not None:
         _pause(runtime, batch, batch.stop)

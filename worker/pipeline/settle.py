@@ -128,7 +128,7 @@ def apply_receipt(connection: Connection, adapter: type[Channel], receipt: Recei
     if receipt.suppress and receipt.ref and applied in (Applied.MOVED, Applied.KEPT):
         found = receipt_store.address_of(connection, receipt.ref)
         if found is not None:
-            channel, address = found
+            channel, address, mode = found
             suppress_store.suppress(
                 connection,
                 channel=channel,
@@ -136,5 +136,6 @@ def apply_receipt(connection: Connection, adapter: type[Channel], receipt: Recei
                 reason=receipt.suppress,
                 source="provider",
                 by=adapter.provider,
+                sandbox=mode == "sandbox",
             )
     return applied

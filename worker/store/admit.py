@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
-from worker.store.addresses import ADDRESS
+from worker.store.addresses import ADDRESS, SUPPRESSION
 
 _LOCK_SPACE = 0x4164  # "Ad": keeps the shard locks apart from other advisory locks
 
@@ -15,9 +15,7 @@ _BATCH = text(f"""
     SELECT m.business_on, m.id, m.borrower_id, m.portfolio_id, m.channel, m.tier, m.mode, m.requires_approval,
            m.approved_at IS NOT NULL AS approved, m.expires_at, r.policy_hash, b.facts_changed_at,
            {ADDRESS} AS address, coalesce(b.zone, p.borrower_zone) AS zone,
-           (SELECT s.reason FROM suppressions s
-            WHERE s.address = {ADDRESS} AND s.channel = m.channel
-              AND s.lifted_at IS NULL) AS suppression,
+           ({SUPPRESSION}) AS suppression,
            CASE WHEN EXISTS (SELECT FROM holds h WHERE h.borrower_id = m.borrower_id
                              AND h.lifted_at IS NULL)
                 THEN dunlin_message_holds(m.business_on, m.id, m.borrower_id, :now) END AS holds

@@ -21,8 +21,14 @@ _PUT_PORTFOLIO = text("""
     WHERE p.policy_hash <> excluded.policy_hash
 """)
 _CANCEL_OTHER_MODES = text("""
-    UPDATE messages SET state = 'cancelled', reason = 'mode_changed'
-    WHERE portfolio_id = :id AND mode <> :mode AND state IN ('planned', 'awaiting_approval', 'scheduled')
+    WITH pending AS (
+        SELECT business_on, id FROM messages
+        WHERE portfolio_id = :id AND mode <> :mode AND state IN ('planned', 'awaiting_approval', 'scheduled')
+        ORDER BY business_on, id FOR UPDATE
+    )
+    UPDATE messages m SET state = 'cancelled', reason = 'mode_changed' FROM pending p
+    WHERE m.business_on = p.business_on AND m.id = p.id
+      AND m.state IN ('planned', 'awaiting_approval', 'scheduled')
 """)
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
-from worker.store.addresses import ADDRESS
+from worker.store.addresses import ADDRESS, SUPPRESSION
 
 _CLAIM = text(f"""
 WITH clock AS MATERIALIZED (
@@ -74,7 +74,7 @@ WITH clock AS MATERIALIZED (
            END AS reason
     FROM due m JOIN borrowers b ON b.id = m.borrower_id JOIN runs r ON r.id = m.run_id CROSS JOIN clock c
     LEFT JOIN kept k ON k.message_id = m.id
-    LEFT JOIN suppressions s ON s.address = {ADDRESS} AND s.channel = m.channel AND s.lifted_at IS NULL
+    LEFT JOIN LATERAL ({SUPPRESSION}) s ON true
 ), moved AS (
     UPDATE messages m SET state = f.state, reason = f.reason,
         attempt_id = CASE WHEN f.state = 'sending' THEN uuidv7() ELSE m.attempt_id END,

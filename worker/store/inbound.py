@@ -46,17 +46,20 @@ def touch(connection: Connection, channel: str, address: str) -> list[int]:
     return sorted(connection.execute(sql, {"address": address}).scalars())
 
 
-def mailed_to(connection: Connection, business_on: date, message_id: UUID) -> list[str]:
-    """Every address an e-mail was written to; once its texts are purged, the borrower's present one."""
+def mailed_to(connection: Connection, business_on: date, message_id: UUID) -> list[tuple[str, str]]:
+    """Every address an e-mail was written to, with its mode; once its texts are purged, the borrower's
+    present one.
+    """
     sql = text("""
-        SELECT DISTINCT coalesce(c.address, b.email) AS address FROM messages m
+        SELECT DISTINCT coalesce(c.address, b.email) AS address, m.mode FROM messages m
         JOIN borrowers b ON b.id = m.borrower_id
         JOIN message_contents c ON c.business_on = m.business_on AND c.message_id = m.id
         WHERE m.business_on = :on AND m.id = :id AND m.channel = 'email'
           AND coalesce(c.address, b.email) IS NOT NULL
         ORDER BY 1
     """)
-    return list(connection.execute(sql, {"on": business_on, "id": message_id}).scalars())
+    rows = connection.execute(sql, {"on": business_on, "id": message_id})
+    return [(row.address, row.mode) for row in rows]
 
 
 def locale_of(connection: Connection, business_on: date, message_id: UUID) -> str | None:

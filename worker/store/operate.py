@@ -73,9 +73,14 @@ def requesters(connection: Connection, subject: UUID) -> list[str] | None:
 def approve(connection: Connection, subject: UUID, by: str) -> int:
     """A person's yes for one message or all of a run; they are decided again. Returns how many waited."""
     sql = text("""
-        UPDATE messages SET state = 'planned', reason = 'approved', approved_at = dunlin_now(),
+        WITH waiting AS (
+            SELECT business_on, id FROM messages
+            WHERE (run_id = :id OR id = :id) AND state = 'awaiting_approval' AND expires_at > dunlin_now()
+            ORDER BY business_on, id FOR UPDATE
+        )
+        UPDATE messages m SET state = 'planned', reason = 'approved', approved_at = dunlin_now(),
                approved_by = :by, decide_at = dunlin_now()
-        WHERE (run_id = :id OR id = :id) AND state = 'awaiting_approval' AND expires_at > dunlin_now()
+        FROM waiting w WHERE m.business_on = w.business_on AND m.id = w.id AND m.state = 'awaiting_approval'
     """)
     return connection.execute(sql, {"id": subject, "by": by}).rowcount
 
@@ -83,7 +88,12 @@ def approve(connection: Connection, subject: UUID, by: str) -> int:
 def decline(connection: Connection, subject: UUID) -> int:
     """A person's no; returns how many waited."""
     sql = text("""
-        UPDATE messages SET state = 'cancelled', reason = 'declined'
-        WHERE (run_id = :id OR id = :id) AND state = 'awaiting_approval'
+        WITH waiting AS (
+            SELECT business_on, id FROM messages
+            WHERE (run_id = :id OR id = :id) AND state = 'awaiting_approval'
+            ORDER BY business_on, id FOR UPDATE
+        )
+        UPDATE messages m SET state = 'cancelled', reason = 'declined'
+        FROM waiting w WHERE m.business_on = w.business_on AND m.id = w.id AND m.state = 'awaiting_approval'
     """)
     return connection.execute(sql, {"id": subject}).rowcount

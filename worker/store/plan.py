@@ -66,6 +66,15 @@ def last_run_on(connection: Connection, portfolio: str) -> date | None:
     return newest
 
 
+def book_since(connection: Connection, portfolio: str) -> datetime | None:
+    """When the portfolio's book got its first account; None: it is empty. Walks the book, so asked only
+    before a first run.
+    """
+    sql = text("SELECT min(created_at) FROM accounts WHERE portfolio_id = :p")
+    since: datetime | None = connection.execute(sql, {"p": portfolio}).scalar_one()
+    return since
+
+
 def create_run(
     connection: Connection,
     *,

@@ -121,13 +121,13 @@ def _fields(word: Word) -> dict[str, object]:
     }
 
 
-def address_of(connection: Connection, ref: MessageRef) -> tuple[str, str] | None:
-    """Channel and address of an attempt, for the suppression a receipt may ask for."""
+def address_of(connection: Connection, ref: MessageRef) -> tuple[str, str, str] | None:
+    """Channel, address and mode of an attempt, for the suppression a receipt may ask for."""
     sql = text("""
-        SELECT m.channel, c.address FROM messages m JOIN message_contents c
+        SELECT m.channel, c.address, m.mode FROM messages m JOIN message_contents c
             ON c.business_on = m.business_on AND c.attempt_id = :attempt_id
         WHERE m.business_on = :on AND m.id = :message_id AND c.address IS NOT NULL
     """)
     values = {"on": ref.business_on, "message_id": ref.message_id, "attempt_id": ref.attempt_id}
     row = connection.execute(sql, values).one_or_none()
-    return None if row is None else (row.channel, row.address)
+    return None if row is None else (row.channel, row.address, row.mode)

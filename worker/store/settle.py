@@ -37,10 +37,13 @@ WITH over AS (
        AND m.portfolio_id = coalesce(x.portfolio_id, m.portfolio_id)
     WHERE x.resumed_at IS NULL AND (x.until_at IS NULL OR x.until_at > clock_timestamp())
       AND m.expires_at <= dunlin_now()
+), locked AS (
+    SELECT m.business_on, m.id FROM messages m JOIN over o ON m.business_on = o.business_on AND m.id = o.id
+    ORDER BY m.business_on, m.id FOR UPDATE OF m
 )
 UPDATE messages m SET state = 'expired',
     reason = CASE WHEN m.state = 'scheduled' THEN 'expired.paused' ELSE 'expired.awaiting_approval' END
-FROM over o WHERE m.business_on = o.business_on AND m.id = o.id
+FROM locked o WHERE m.business_on = o.business_on AND m.id = o.id
   AND m.state IN ('awaiting_approval', 'scheduled')
 """)
 
@@ -111,11 +114,15 @@ def unconfirmed(
 def resend_idempotent(connection: Connection, pairs: Collection[tuple[str, str]]) -> int:
     """Unconfirmed messages of adapters where sending twice is one message go again; returns how many."""
     sql = text("""
+        WITH known AS (
+            SELECT m.business_on, m.id FROM messages m
+            JOIN attempts a ON a.business_on = m.business_on AND a.id = m.attempt_id
+            WHERE m.state = 'unconfirmed' AND m.channel || '.' || a.provider = ANY(CAST(:pairs AS text[]))
+            ORDER BY m.business_on, m.id FOR UPDATE OF m
+        )
         UPDATE messages m
         SET state = 'scheduled', reason = 'idempotent', send_at = dunlin_now(), check_at = NULL
-        FROM attempts a
-        WHERE m.state = 'unconfirmed' AND a.business_on = m.business_on AND a.id = m.attempt_id
-          AND m.channel || '.' || a.provider = ANY(CAST(:pairs AS text[]))
+        FROM known k WHERE m.business_on = k.business_on AND m.id = k.id AND m.state = 'unconfirmed'
     """)
     return connection.execute(sql, {"pairs": [".".join(pair) for pair in pairs]}).rowcount
 

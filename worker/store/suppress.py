@@ -13,6 +13,8 @@ class Suppression:
     id: int
     channel: str
     address: str
+    sandbox: bool
+    """True: learnt from the providers' stand-in; binds messages in mode sandbox only."""
     reason: str
     source: str
     created_by: str
@@ -20,34 +22,53 @@ class Suppression:
 
 
 def suppress(
-    connection: Connection, *, channel: str, address: str, reason: str, source: str, by: str
+    connection: Connection,
+    *,
+    channel: str,
+    address: str,
+    reason: str,
+    source: str,
+    by: str,
+    sandbox: bool = False,
 ) -> bool:
-    """Adds the suppression and cancels what is pending to the address; False: it was suppressed already."""
+    """Adds the suppression and cancels what is pending to the address; False: it was suppressed already.
+
+    `sandbox`: learnt from the providers' stand-in, so it binds messages in that mode and no others.
+    """
     sql = text("""
-        INSERT INTO suppressions (channel, address, reason, source, created_by)
-        VALUES (:channel, :address, :reason, :source, :by)
-        ON CONFLICT (address, channel) WHERE lifted_at IS NULL DO UPDATE
+        INSERT INTO suppressions (channel, address, sandbox, reason, source, created_by)
+        VALUES (:channel, :address, :sandbox, :reason, :source, :by)
+        ON CONFLICT (address, channel, sandbox) WHERE lifted_at IS NULL DO UPDATE
         -- A subscriber's START may lift what their own STOP began, but not what anybody else decided since.
         SET source = excluded.source, reason = excluded.reason, created_by = excluded.created_by
         WHERE suppressions.source = 'inbound' AND excluded.source <> 'inbound'
     """)
-    values = {"channel": channel, "address": address, "reason": reason, "source": source, "by": by}
-    added = connection.execute(sql, values).rowcount == 1
-    _cancel_pending(connection, channel, address, f"suppressed.{reason}")
+    values = {"channel": channel, "address": address, "sandbox": sandbox, "reason": reason}
+    added = connection.execute(sql, {**values, "source": source, "by": by}).rowcount == 1
+    _cancel_pending(connection, f"suppressed.{reason}", channel=channel, address=address, sandbox=sandbox)
     return added
 
 
 def lift(
-    connection: Connection, *, channel: str, address: str, by: str, reason: str, only: str | None = None
+    connection: Connection,
+    *,
+    channel: str,
+    address: str,
+    by: str,
+    reason: str,
+    only: str | None = None,
+    sandbox: bool | None = None,
 ) -> bool:
-    """Ends an active suppression; `only` limits it to those of one source. False: there was none."""
+    """Ends the active suppressions of an address; `only` limits it to one source, `sandbox` to those learnt
+    from the stand-in or to the others. False: there was none.
+    """
     sql = text("""
         UPDATE suppressions SET lifted_at = clock_timestamp(), lifted_by = :by, lift_reason = :reason
         WHERE address = :address AND channel = :channel AND lifted_at IS NULL
-          AND source = coalesce(:only, source)
+          AND source = coalesce(:only, source) AND sandbox = coalesce(:sandbox, sandbox)
     """)
     values = {"channel": channel, "address": address, "by": by, "reason": reason, "only": only}
-    return connection.execute(sql, values).rowcount == 1
+    return connection.execute(sql, {**values, "sandbox": sandbox}).rowcount > 0
 
 
 def active(connection: Connection, channel: str | None, limit: int) -> list[Suppression]:
@@ -60,12 +81,21 @@ def active(connection: Connection, channel: str | None, limit: int) -> list[Supp
     return [Suppression(*row) for row in connection.execute(sql, {"channel": channel, "limit": limit})]
 
 
-def _cancel_pending(connection: Connection, channel: str, address: str, reason: str) -> None:
+def _cancel_pending(
+    connection: Connection, reason: str, *, channel: str, address: str, sandbox: bool
+) -> None:
     # Found through the borrower, because that is where addresses are kept and indexed.
     column = {"email": "email", "in_app": "external_id"}.get(channel, "phone")
     sql = text(f"""
-        UPDATE messages m SET state = 'cancelled', reason = :reason
-        FROM borrowers b WHERE b.{column} = :address AND m.borrower_id = b.id AND m.channel = :channel
+        WITH pending AS (
+            SELECT m.business_on, m.id FROM borrowers b JOIN messages m ON m.borrower_id = b.id
+            WHERE b.{column} = :address AND m.channel = :channel AND (m.mode = 'sandbox' OR NOT :sandbox)
+              AND m.state IN ('planned', 'awaiting_approval', 'scheduled')
+            ORDER BY m.business_on, m.id FOR UPDATE OF m
+        )
+        UPDATE messages m SET state = 'cancelled', reason = :reason FROM pending p
+        WHERE m.business_on = p.business_on AND m.id = p.id
           AND m.state IN ('planned', 'awaiting_approval', 'scheduled')
     """)  # noqa: S608  # one of three columns named above
-    connection.execute(sql, {"address": address, "channel": channel, "reason": reason})
+    values = {"address": address, "channel": channel, "sandbox": sandbox}
+    connection.execute(sql, {**values, "reason": reason})

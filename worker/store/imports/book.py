@@ -62,8 +62,8 @@ WITH days AS MATERIALIZED (
     RETURNING 1
 ), inserted AS (
     INSERT INTO accounts (portfolio_id, borrower_id, external_id, principal, amount_due, due_on,
-                          daily_late_rate, delinquent_since)
-    SELECT portfolio, owner, account_id, principal, amount_due, due_on, daily_late_rate, since
+                          daily_late_rate, delinquent_since, created_at)
+    SELECT portfolio, owner, account_id, principal, amount_due, due_on, daily_late_rate, since, dunlin_now()
     FROM wanted WHERE known IS NULL ORDER BY line
     RETURNING 1
 ) {COUNTS}

@@ -62,18 +62,19 @@ WITH wanted AS MATERIALIZED (
     SELECT i.*, CAST(i.since AS timestamp) AT TIME ZONE 'UTC' AS since_at FROM incoming i
     WHERE i.reject IS NULL AND NOT EXISTS (
         SELECT FROM suppressions s WHERE s.address = i.address AND s.channel = i.channel
-           AND s.lifted_at > CAST(i.since + 1 AS timestamp) AT TIME ZONE 'UTC')
+           AND NOT s.sandbox AND s.lifted_at > CAST(i.since + 1 AS timestamp) AT TIME ZONE 'UTC')
 ), changed AS (
     UPDATE suppressions s SET reason = w.reason, created_at = coalesce(w.since_at, s.created_at)
     FROM wanted w
     WHERE s.address = w.address AND s.channel = w.channel AND s.lifted_at IS NULL AND s.source = 'import'
+      AND NOT s.sandbox
       AND (s.reason, s.created_at) IS DISTINCT FROM (w.reason, coalesce(w.since_at, s.created_at))
     RETURNING s.channel, s.address
 ), inserted AS (
     INSERT INTO suppressions (channel, address, reason, source, created_by, created_at)
     SELECT channel, address, reason, 'import', 'import', coalesce(since_at, clock_timestamp())
     FROM wanted ORDER BY line
-    ON CONFLICT (address, channel) WHERE lifted_at IS NULL DO NOTHING
+    ON CONFLICT (address, channel, sandbox) WHERE lifted_at IS NULL DO NOTHING
     RETURNING channel, address
 ), whose AS (
     SELECT b.id FROM inserted x JOIN borrowers b ON b.phone = x.address

@@ -102,6 +102,7 @@ class Account(Base):
     daily_late_rate: Mapped[DailyRate | None]
     delinquent_since: Mapped[date | None]
     closed_on: Mapped[date | None]
+    created_at: Mapped[WrittenAt]
     changed_at: Mapped[WrittenAt]
 
 
@@ -137,11 +138,12 @@ class Suppression(Base):
 
     __tablename__ = "suppressions"
     __table_args__ = (
-        # One active suppression per address and channel; admission and the claim look it up by this key.
+        # One active per address, channel and world; admission and the claim look it up by this key.
         Index(
             "suppressions_active",
             "address",
             "channel",
+            "sandbox",
             unique=True,
             postgresql_where=text("lifted_at IS NULL"),
         ),
@@ -150,6 +152,7 @@ class Suppression(Base):
     id: Mapped[BigKey]
     channel: Mapped[str]
     address: Mapped[str]
+    sandbox: Mapped[bool] = mapped_column(server_default=text("false"))
     reason: Mapped[str]
     source: Mapped[str]
     created_by: Mapped[str]

@@ -47,6 +47,7 @@ CREATE TABLE accounts (
     -- First day of the present delinquency; NULL while nothing is overdue.
     delinquent_since date,
     closed_on date,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (portfolio_id, external_id)
 );
@@ -78,6 +79,8 @@ CREATE TABLE suppressions (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     channel text NOT NULL,
     address text NOT NULL,
+    -- Learnt from the providers' stand-in: it holds for messages in sandbox only, as nobody real was involved.
+    sandbox boolean NOT NULL DEFAULT false,
     reason text NOT NULL,
     source text NOT NULL,
     created_by text NOT NULL,
@@ -86,8 +89,8 @@ CREATE TABLE suppressions (
     lifted_by text,
     lift_reason text
 );
--- One active suppression per address and channel; admission and the claim look it up by exactly this key.
-CREATE UNIQUE INDEX suppressions_active ON suppressions (address, channel) WHERE lifted_at IS NULL;
+-- One active suppression per address, channel and world; admission and the claim look it up by this key.
+CREATE UNIQUE INDEX suppressions_active ON suppressions (address, channel, sandbox) WHERE lifted_at IS NULL;
 
 CREATE TABLE consents (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

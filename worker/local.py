@@ -6,13 +6,15 @@ For laptops, the demo and the tests. Several machines share servers of their own
 import secrets
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from redis import Redis
 from sqlalchemy import create_engine, text
+
+from worker.interrupts import undisturbed
 
 # The wheel looks for a runtime folder when it is imported and warns where a login session has not set one.
 warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
@@ -71,18 +73,18 @@ def postgres(data: Path) -> Iterator[str]:
     """PostgreSQL on a Unix socket; yields the URL of its database `dunlin`."""
     data.mkdir(parents=True, exist_ok=True)
     server = PostgresServer(data, cleanup_mode="stop")
-    server.ensure_pgdata_inited()
-    config = data / "postgresql.conf"
-    if "Written by Dunlin" not in config.read_text(encoding="utf-8"):
-        config.write_text(config.read_text(encoding="utf-8") + POSTGRES_CONFIG, encoding="utf-8")
-    server.start()
-    try:
+    with ExitStack() as stopping:
+        with undisturbed():
+            server.ensure_pgdata_inited()
+            config = data / "postgresql.conf"
+            if "Written by Dunlin" not in config.read_text(encoding="utf-8"):
+                config.write_text(config.read_text(encoding="utf-8") + POSTGRES_CONFIG, encoding="utf-8")
+            server.start()
+            stopping.callback(undisturbed()(server.cleanup))
         info = server.get_postmaster_info()
         where = f"host={quote(str(info.socket_dir))}&port={info.port or 5432}"
         _ensure_database(f"postgresql+psycopg://postgres@/postgres?{where}")
         yield f"postgresql+psycopg://postgres@/dunlin?{where}"
-    finally:
-        server.cleanup()
 
 
 @contextmanager
@@ -98,14 +100,14 @@ def valkey(data: Path) -> Iterator[str]:
             "appendonly": "yes",
         },
     )
-    server.start()
-    # Afterwards, because the wheel's own readiness check cannot authenticate.
-    with Redis(port=server.port) as client:
-        client.config_set("requirepass", password)
-    try:
+    with ExitStack() as stopping:
+        with undisturbed():
+            server.start()
+            stopping.callback(undisturbed()(server.stop))
+        # Afterwards, because the wheel's own readiness check cannot authenticate.
+        with Redis(port=server.port) as client:
+            client.config_set("requirepass", password)
         yield f"redis://:{password}@127.0.0.1:{server.port}/0"
-    finally:
-        server.stop()
 
 
 def _ensure_database(url: str) -> None:

@@ -9,6 +9,7 @@ QUIET = (
     "twilio.http_client",
     "twilio.async_http_client",
     "aiosmtplib",
+    "mail.log",  # aiosmtpd's
     "httpx",
     "sqlalchemy.engine",
     "sse_starlette",

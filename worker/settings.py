@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     portfolios_dir: Path | None = None
     """Folder of the lender's own portfolio files; None: the samples that ship with Dunlin."""
+    rulepacks_dir: Path | None = None
+    """Folder of the lender's own rule packs, beside those that ship; None: there are none."""
     templates_dir: Path | None = None
     """Folder of the lender's own templates; None: those that ship with Dunlin."""
     state_dir: Path = Path(".dunlin")

@@ -10,10 +10,11 @@ from worker import settings
 from worker.channels import registry
 from worker.channels.base import Channel, ProviderConfig
 from worker.domain.clock import SystemClock
-from worker.pipeline.policies import Policies
+from worker.pipeline.policies import Policies, check_stacks, years_to_keep
 from worker.pipeline.runtime import Runtime, Timing
 from worker.portfolios.load import Version, load_all
 from worker.rendering.catalogue import Catalogue, default_root
+from worker.rulepacks.load import Shelf
 from worker.settings import Settings
 from worker.store.engine import make_engine
 
@@ -32,7 +33,26 @@ def policies() -> dict[str, Version]:
     Raises:
         PolicyInvalid: says which file, key and why.
     """
-    return load_all(settings.current().portfolios_dir, registry.providers_by_channel())
+    versions = load_all(settings.current().portfolios_dir, registry.providers_by_channel())
+    check_stacks(versions, shelf().packs)
+    return versions
+
+
+@cache
+def shelf() -> Shelf:
+    """The rule packs this process works with: those that ship, and the lender's own.
+
+    Raises:
+        PackInvalid: says which file, key and why.
+    """
+    return Shelf(settings.current().rulepacks_dir)
+
+
+def retention() -> dict[str, int]:
+    """How many years each portfolio keeps addresses and texts; one that is not here keeps everything."""
+    packs = shelf().packs
+    asked = {name: years_to_keep(version.policy, packs) for name, version in policies().items()}
+    return {name: years for name, years in asked.items() if years is not None}
 
 
 def channels() -> list[str]:
@@ -60,7 +80,7 @@ def runtime(role: str) -> Runtime:
     config = settings.current()
     return Runtime(
         engine=engine(role),
-        policies=Policies(),
+        policies=Policies(shelf()),
         catalogue=catalogue(),
         adapter=adapter,
         lookups=frozenset(pair for pair, made in registry.adapters().items() if made.capabilities.lookup),

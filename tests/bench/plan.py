@@ -21,6 +21,7 @@ from worker.pipeline import plan
 from worker.pipeline.book import sync_portfolios
 from worker.pipeline.policies import Policies
 from worker.portfolios.load import SHIPPED, load_one
+from worker.rulepacks.load import Shelf
 from worker.store import schema
 from worker.store.engine import make_engine
 
@@ -122,7 +123,7 @@ def _plan(engine: Engine, version: Any) -> int:
         day = plan.business_today(connection, version.policy)
         run = plan.create(connection, version, day, "bench")
     assert run is not None
-    _, total = plan.plan_unfinished(engine, Policies(), lambda: True)
+    _, total = plan.plan_unfinished(engine, Policies(Shelf()), lambda: True)
     return total.messages
 
 

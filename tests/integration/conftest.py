@@ -21,6 +21,7 @@ from worker.pipeline.runtime import Runtime, Timing
 from worker.portfolios.load import SHIPPED, Version, load_one, version_of
 from worker.portfolios.schema import Policy
 from worker.rendering.catalogue import Catalogue, default_root
+from worker.rulepacks.load import Shelf
 from worker.store import claim as claim_store
 from worker.store import outcome as outcome_store
 from worker.store.claim import Content
@@ -28,6 +29,7 @@ from worker.store.engine import autocommit
 from worker.store.outcome import Outcome
 
 PROVIDERS = {"sms": {"twilio"}, "email": {"smtp"}, "in_app": {"inbox"}}
+RULES_HASH = Shelf().set_hash()
 KEY = "k" * 40
 
 
@@ -147,7 +149,7 @@ def runtime(engine: Engine) -> Iterator[Runtime]:
 
     made = Runtime(
         engine=engine,
-        policies=Policies(),
+        policies=Policies(Shelf()),
         catalogue=Catalogue(default_root()),
         adapter=no_adapter,
         lookups=frozenset({("sms", "twilio")}),
@@ -230,7 +232,9 @@ class Sender:
             "token": self.token,
             "worker": "tests",
         }
-        return claim_store.claim(connection, lease_s=30.0, limit=limit, **names)
+        return claim_store.claim(
+            connection, lease_s=30.0, limit=limit, rules_hash=RULES_HASH, deadline_s=0.0, **names
+        )
 
     def begin(self, rows: Sequence[RowMapping]) -> set[UUID]:
         """The attempts that may be posted."""

@@ -132,6 +132,14 @@ def claimed(connection: Connection) -> dict[str, str | None]:
         """)
     )
     rows = claim(
-        connection, channel="sms", portfolio="uk", token=uuid4(), worker="t", lease_s=30.0, limit=100
+        connection,
+        channel="sms",
+        portfolio="uk",
+        token=uuid4(),
+        worker="t",
+        lease_s=30.0,
+        limit=100,
+        rules_hash="",
+        deadline_s=0.0,
     )
     return {row["borrower"]: row["reason"] for row in rows}

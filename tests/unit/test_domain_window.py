@@ -1,5 +1,6 @@
 """Opening hours on the borrower's own wall clock, whatever is done to that clock."""
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -7,7 +8,18 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from worker.domain.window import Hours, SendWindow, ZoneUnknown, local_instant, zone_of
+from worker.domain.message import CHANNELS
+from worker.domain.rules.decide import decide
+from worker.domain.rules.facts import Account, Facts, Recipient, Request
+from worker.domain.rules.pack import Pack
+from worker.domain.rules.stack import Stack
+from worker.domain.rules.time_rules import Hours as HoursRule
+from worker.domain.rules.verdict import Allow, Defer
+from worker.domain.rules.week import DAY as MIDNIGHT
+from worker.domain.rules.week import Week
+from worker.domain.window import ZoneUnknown, local_instant, zone_of
+
+Hours = tuple[tuple[time, time], ...]
 
 DAY = ((time(9), time(20)),)
 EPOCH = datetime(2005, 1, 1, tzinfo=UTC)
@@ -39,6 +51,33 @@ MOMENTS = [
     for zone, ats in CHANGES.items()
     for at in ats.split()
 ]
+
+
+@dataclass(frozen=True)
+class SendWindow:
+    """Hours of each weekday, Monday first, as the rules of one pack."""
+
+    by_weekday: tuple[Hours, ...]
+
+    def next_interval(self, at: datetime, zone: ZoneInfo) -> tuple[datetime, datetime] | None:
+        """When the decision lets a message go, and until when; None: never."""
+        week = Week(
+            tuple(tuple((_minutes(a), _minutes(b) or MIDNIGHT) for a, b in d) for d in self.by_weekday)
+        )
+        rule = HoursRule(id="hours", channels=frozenset(CHANNELS), allow=week)
+        facts = Facts(Request("sms"), Account(frozenset({"D"})), Recipient("P", "E", zones=(zone.key,)))
+        match decide(Stack([Pack(id="p", status="active", rules=(rule,))]), facts, [], at):
+            case Allow(closes_at=closes):
+                assert closes is not None
+                return at, closes
+            case Defer(until=until, closes_at=closes):
+                assert closes is not None
+                return until, closes
+        return None
+
+
+def _minutes(at: time) -> int:
+    return at.hour * 60 + at.minute
 
 
 def utc(text: str) -> datetime:

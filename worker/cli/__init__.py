@@ -12,11 +12,15 @@ from worker import __version__, logs, settings
 from worker.cli import (
     control,
     doctor,
+    evidence,
     explain,
+    hold,
     imports,
     local,
     preview,
+    purge,
     rerun,
+    rules,
     sandbox,
     scan,
     service,
@@ -28,6 +32,7 @@ from worker.local import LocalMissing
 from worker.pipeline.byhand import Refused
 from worker.portfolios.load import PolicyInvalid
 from worker.rendering.environment import TemplateBroken, TemplateMissing
+from worker.rulepacks.problems import PackInvalid
 from worker.settings import SettingsInvalid
 from worker.store.book import CurrencyChanged
 from worker.store.engine import DatabaseDown, database_errors
@@ -40,13 +45,30 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 unforeseen error; 2 wrong command line; 3 done in part, the output says "
     "which; 4 refused, nothing done; 5 database or broker does not answer.",
 )
-for module in (service, local, imports, scan, rerun, status, explain, control, unconfirmed, preview, doctor):
+for module in (
+    service,
+    local,
+    imports,
+    scan,
+    rerun,
+    status,
+    explain,
+    evidence,
+    control,
+    hold,
+    unconfirmed,
+    preview,
+    rules,
+    purge,
+    doctor,
+):
     module.register(app)
 app.add_typer(sandbox.app, name="sandbox", help="Play the providers on loopback.")
 
 _REFUSALS = (
     SettingsInvalid,
     PolicyInvalid,
+    PackInvalid,
     CurrencyChanged,
     Refused,
     LocalMissing,

@@ -1,6 +1,7 @@
 """`dunlin explain`: why an account was contacted, or not."""
 
 import typer
+from sqlalchemy import RowMapping
 
 from worker import wiring
 from worker.cli.output import console, emit_json, table
@@ -38,4 +39,10 @@ def explain(
     table("Timeline", columns, [[row[name] for name in columns] for row in rows])
     for row in said:
         console.rule(f"{row['channel']} {row['sent_at'] or 'not sent'}")
-        console.print("\n\n".join(part for part in (row["subject"], row["text"]) if part), markup=False)
+        console.print("\n\n".join(part for part in (row["subject"], _said(row)) if part), markup=False)
+
+
+def _said(row: RowMapping) -> str:
+    if row["text"] is None and row["purged_at"] is not None:
+        return f"text removed on {row['purged_at']:%Y-%m-%d}, sha256 {row['sha256']}"
+    return str(row["text"] or "")

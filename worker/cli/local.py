@@ -1,7 +1,6 @@
 """`dunlin demo` and `dunlin up`: everything on one machine."""
 
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from worker.cli.output import Exit, console, fail, progress
 from worker.demo import run as demo_run
 from worker.demo import show
 from worker.demo.stage import DemoFailed, Stage, import_sample, stage
+from worker.interrupts import leave_when_asked
 from worker.portfolios.load import load_all
 from worker.store import clock
 from worker.store.engine import database_errors
@@ -30,7 +30,7 @@ def demo() -> None:
     """Run the sample book through a real installation on this machine; leave nothing running."""
     folder = Path(tempfile.mkdtemp(prefix="dunlin-"))
     folder.chmod(0o755)  # the database runs as a user of its own when we are root
-    signal.signal(signal.SIGTERM, _terminated)
+    leave_when_asked()
     try:
         with database_errors(), stage(folder, _say) as running:
             agree = _play(running, folder)
@@ -38,6 +38,7 @@ def demo() -> None:
     except DemoFailed as error:
         fail(f"{error} (kept)", Exit.FAILED)
     except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)
         fail("stopped before the end", Exit.FAILED)
     shutil.rmtree(folder, ignore_errors=True)
     if not agree:
@@ -50,7 +51,7 @@ def up(
 ) -> None:
     """Like demo, but stays up until Ctrl-C, keeps its data in DUNLIN_STATE_DIR, and restarts what dies."""
     folder = settings.current().state_dir.resolve()
-    signal.signal(signal.SIGTERM, _terminated)
+    leave_when_asked()
     try:
         with database_errors(), stage(folder, _say, own_book=own_book) as running:
             if not own_book:
@@ -111,11 +112,6 @@ def _keep_up(running: Stage) -> None:
             console.print(f"{part.name} stopped; starting it again", markup=False)
             running.processes.restart(part)
         time.sleep(1)
-
-
-def _terminated(_number: int, _frame: object) -> None:
-    # As if by Ctrl-C: leave through every context, so that nothing stays running.
-    raise KeyboardInterrupt
 
 
 def _say(what: str) -> None:

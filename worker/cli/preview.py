@@ -32,7 +32,7 @@ def preview(
     found = find_account(engine, account)
     if found.portfolio_id not in versions:
         fail(f"portfolio {found.portfolio_id} has no file any more: nothing would go out", Exit.REFUSED)
-    loaded = LoadedPolicy.of(versions[found.portfolio_id].policy)
+    loaded = LoadedPolicy.of(versions[found.portfolio_id].policy, wiring.shelf().packs)
     if tier not in loaded.policy.tiers:
         fail(f"no such tier: {tier}; there are {', '.join(loaded.policy.tiers)}", Exit.REFUSED)
     if not wiring.catalogue().has(loaded.policy.portfolio.locale, tier, channel):

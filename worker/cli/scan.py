@@ -26,7 +26,9 @@ def scan(
     day = iso_date(on)
     engine, versions = wiring.engine("cli"), wiring.policies()
     if dry_run:
-        _show_dry(byhand.dry_scan(engine, Policies(), versions, portfolio=portfolio, on=day), as_json)
+        _show_dry(
+            byhand.dry_scan(engine, Policies(wiring.shelf()), versions, portfolio=portfolio, on=day), as_json
+        )
         return
     with progress() as bar:
         tasks: dict[str, int] = {}
@@ -38,7 +40,7 @@ def scan(
 
         made, had = byhand.scan(
             engine,
-            Policies(),
+            Policies(wiring.shelf()),
             versions,
             portfolio=portfolio,
             on=day,

@@ -92,6 +92,10 @@ def _one(connection: Connection, run_id: UUID, as_json: bool) -> None:
         f"Books {verdict}: {books.overdue} overdue = {books.covered} in messages + "
         f"{books.excluded} left out ({books.both_ways} in both)"
     )
+    console.print(
+        f"  {books.messages} messages = {books.sent} sent + {books.failed} failed + {books.suppressed} suppressed"
+        f" + {books.cancelled} cancelled + {books.expired} expired + {books.open} open"
+    )
 
 
 def summary(counts: dict[str, int]) -> str:

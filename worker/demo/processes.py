@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+from worker.interrupts import undisturbed
 
 STOP_S = 20.0
 """Longer than a worker's time box and the timeout of one request: it finishes what it holds."""
@@ -41,28 +44,36 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for part in reversed(self.parts):
-            part.process.send_signal(signal.SIGTERM)
-        ends = time.monotonic() + STOP_S
-        for part in reversed(self.parts):
+        with undisturbed():
             try:
-                part.process.wait(max(0.1, ends - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                os.killpg(part.process.pid, signal.SIGKILL)
-                part.process.wait()
+                self._stop()
+            finally:
+                for part in self.parts:
+                    _end(part.process)
 
     def start(self, name: str, *arguments: str) -> Part:
         """Runs `dunlin ARGUMENTS` with its output in a log of its own."""
-        part = Part(name, arguments, self._spawn(name, arguments))
-        self.parts.append(part)
+        with undisturbed():
+            part = Part(name, arguments, self._spawn(name, arguments))
+            self.parts.append(part)
         return part
 
     def died(self) -> list[Part]:
         return [part for part in self.parts if part.process.poll() is not None]
 
     def restart(self, part: Part) -> None:
-        part.process = self._spawn(part.name, part.arguments)
-        part.restarts += 1
+        with undisturbed():
+            _end(part.process)
+            part.process = self._spawn(part.name, part.arguments)
+            part.restarts += 1
+
+    def _stop(self) -> None:
+        for part in reversed(self.parts):
+            part.process.send_signal(signal.SIGTERM)
+        ends = time.monotonic() + STOP_S
+        for part in reversed(self.parts):
+            with suppress(subprocess.TimeoutExpired):
+                part.process.wait(max(0.1, ends - time.monotonic()))
 
     def _spawn(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         with self._log(name) as log:
@@ -78,6 +89,13 @@ class Processes:
 
     def _log(self, name: str) -> IO[bytes]:
         return (self.logs / f"{name}.log").open("ab")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """It and all that it started, which a process that was killed leaves behind."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def port(wanted: int) -> int:

@@ -16,6 +16,7 @@ from worker.domain.window import local_instant
 from worker.pipeline import byhand
 from worker.pipeline.policies import Policies
 from worker.portfolios.load import Version
+from worker.rulepacks.load import Shelf
 from worker.store import clock, plan, status
 
 LIMIT_S = 600.0
@@ -50,7 +51,7 @@ def scan_all(
     for name in sorted(ten, key=lambda each: ten[each]):
         with engine.begin() as connection:
             clock.move_to(connection, ten[name])
-        byhand.scan(engine, Policies(), versions, portfolio=name, on=on, requested_by="demo")
+        byhand.scan(engine, Policies(Shelf()), versions, portfolio=name, on=on, requested_by="demo")
         with engine.connect() as connection:
             run_id = status.runs(connection, portfolio=name, limit=1)[0].id
         _finish(engine, run_id, processes, partial(progress, name))

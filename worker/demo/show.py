@@ -62,14 +62,21 @@ def books(console: Console, connection: Connection, runs: Sequence[UUID]) -> boo
     table = Table(title="Nothing lost: the sums", title_justify="left", header_style="bold")
     for column in ("portfolio", "overdue", "in messages", "left out", "in both", "run", "agree"):
         table.add_column(column, justify="left" if column in ("portfolio", "run") else "right")
+    ends = ("messages", "sent", "failed", "suppressed", "cancelled", "expired", "open")
+    messages = Table(title="Their messages are the sum of", title_justify="left", box=box.SIMPLE_HEAD)
+    messages.add_column("portfolio")
+    for column in ends:
+        messages.add_column(column, justify="right")
     agree = True
     for run_id in runs:
         row, sums = status.run(connection, run_id), settle.books(connection, run_id)
         assert row is not None
         cells = (sums.overdue, sums.covered, sums.excluded, sums.both_ways)
         table.add_row(row.portfolio_id, *map(str, cells), row.state, "yes" if sums.agree else "NO")
+        messages.add_row(row.portfolio_id, *(str(getattr(sums, name)) for name in ends))
         agree = agree and sums.agree
     console.print(table)
+    console.print(messages)
     return agree
 
 

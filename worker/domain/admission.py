@@ -1,24 +1,29 @@
-"""May this message go, and when? An ordered list of pure checks; contact rules join it.
+"""May this message go, and when? The house's own checks and the rule packs of the portfolio, in one verdict.
 
-Hard checks come first: waiting does not help there, and all that object are named. Then the time rule.
-Whatever goes wrong inside a check means "not now", never "send".
+Hard rules come first: waiting does not help, and all that object are named, the house's before the packs'.
+Then a person's yes, where the tier needs one. Then the time rules. Whatever goes wrong in a check means "not
+now", never "send".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from worker.domain.window import SendWindow, ZoneUnknown, zone_of
+from worker.domain.rules import verdict as packs
+from worker.domain.rules.decide import decide as ask_packs
+from worker.domain.rules.facts import Event, Facts
+from worker.domain.rules.stack import Stack
 
 AFTER_ERROR = timedelta(minutes=15)
 """How long a message waits after a check broke before it is decided again."""
+MAX_DEFER = "house.max_defer"
+"""Deferred for longer than its tier allows: dropped, and planned anew on a later day."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What admission knows of one message."""
+    """What admission knows of one message, beside the facts that the packs ask for."""
 
-    channel: str
     address: str | None
     mode: str
     allowlisted: bool
@@ -27,11 +32,12 @@ class Candidate:
     """Reason of an active suppression of this address on this channel."""
     holds: tuple[str, ...]
     """Types of the active holds that cover the borrower or every account of the message."""
-    zone: str | None
-    """The borrower's own zone, or the portfolio's default, or nothing."""
     requires_approval: bool
     approved: bool
+    latest_at: datetime | None
+    """Planned so long ago that it may not be deferred beyond this; None: its end alone decides."""
     expires_at: datetime
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +46,8 @@ class Allow:
 
     send_at: datetime
     send_before: datetime
-    rule: str | None
-    """The rule that deferred it; None: nothing did."""
+    rules: tuple[str, ...] = ()
+    """The rules that deferred it; empty: nothing did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +59,14 @@ class Suppress:
 
 @dataclass(frozen=True, slots=True)
 class AwaitApproval:
-    """Everything else allows it; a person has to say yes."""
+    """No hard rule is against it; a person has to say yes before the time rules are asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expire:
-    """The first moment it may go lies after its end."""
+    """The first moment it may go lies after its end, or too far from its beginning."""
 
-    rule: str
+    rules: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class DecideLater:
     """A check broke: nothing is known, so nothing is sent."""
 
     at: datetime
-    rule: str
+    rules: tuple[str, ...]
     error: str
 
 
@@ -95,42 +101,41 @@ def no_hold(candidate: Candidate) -> tuple[str, ...]:
     return tuple(f"house.hold.{hold}" for hold in candidate.holds)
 
 
-def zone_known(candidate: Candidate) -> tuple[str, ...]:
-    if candidate.zone is None:
-        return ("engine.zone_unknown",)
-    try:
-        zone_of(candidate.zone)
-    except ZoneUnknown:
-        return ("engine.zone_unknown",)
-    return ()
-
-
-HARD_CHECKS: tuple[Check, ...] = (address_known, recipient_listed, address_free, no_hold, zone_known)
+HARD_CHECKS: tuple[Check, ...] = (address_known, recipient_listed, address_free, no_hold)
 
 
 def decide(
-    candidate: Candidate, window: SendWindow, at: datetime, checks: tuple[Check, ...] = HARD_CHECKS
+    candidate: Candidate,
+    stack: Stack,
+    history: Sequence[Event],
+    at: datetime,
+    checks: tuple[Check, ...] = HARD_CHECKS,
 ) -> Verdict:
     """The verdict on one message at one instant. Never raises."""
     if at >= candidate.expires_at:
-        return Expire("expired")
+        return Expire(("expired",))
     try:
-        rules = tuple(rule for check in checks for rule in check(candidate))
-        if rules:
-            return Suppress(rules)
-        if candidate.requires_approval and not candidate.approved:
-            return AwaitApproval()
-        return _hours(candidate, window, at)
+        house = tuple(rule for check in checks for rule in check(candidate))
     except Exception as error:  # noqa: BLE001  # fails closed: an error in a rule means "not now"
-        return DecideLater(at + AFTER_ERROR, "engine.error", type(error).__name__)
+        return DecideLater(at + AFTER_ERROR, (packs.Engine.ERROR.value,), type(error).__name__)
+    said = ask_packs(stack, candidate.facts, history, at)
+    if isinstance(said, packs.Suppress) and said.error is None:
+        return Suppress((*house, *said.rules))
+    if house:
+        return Suppress(house)
+    if isinstance(said, packs.Suppress):
+        return DecideLater(at + AFTER_ERROR, said.rules, said.error or "")
+    if candidate.requires_approval and not candidate.approved:
+        return AwaitApproval()
+    return _when(candidate, said, at)
 
 
-def _hours(candidate: Candidate, window: SendWindow, at: datetime) -> Verdict:
-    assert candidate.zone is not None
-    interval = window.next_interval(at, zone_of(candidate.zone))
-    if interval is None:
-        return Suppress(("house.send_window",))
-    opens, closes = interval
+def _when(candidate: Candidate, said: packs.Allow | packs.Defer, at: datetime) -> Verdict:
+    deferred_by = said.rules if isinstance(said, packs.Defer) else ()
+    opens = said.until if isinstance(said, packs.Defer) else at
     if opens >= candidate.expires_at:
-        return Expire("house.send_window")
-    return Allow(opens, min(closes, candidate.expires_at), None if opens <= at else "house.send_window")
+        return Expire(deferred_by)
+    if candidate.latest_at is not None and opens > candidate.latest_at and deferred_by:
+        return Expire((MAX_DEFER, *deferred_by))
+    closes = min(said.closes_at or candidate.expires_at, candidate.expires_at)
+    return Allow(opens, closes, deferred_by)

@@ -26,6 +26,8 @@ class Tier:
     requires_approval: bool = False
     expires_after_h: int = 48
     """Hours after planning at which a message that has not gone is given up."""
+    max_defer_h: int | None = None
+    """Hours after planning, or after a person's yes, beyond which rules may not defer it; None: no limit."""
     channels: tuple[str, ...] = field(default=())
     """In the order in which they are decided and sent."""
 

@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import Connection, RowMapping
 
 from worker.domain.admission import (
+    AFTER_ERROR,
     Allow,
     AwaitApproval,
     Candidate,
@@ -19,10 +20,14 @@ from worker.domain.admission import (
     Verdict,
     decide,
 )
+from worker.domain.rules.facts import Event
 from worker.domain.states import State
+from worker.pipeline.book import put_packs
 from worker.pipeline.policies import LoadedPolicy, Policies
 from worker.pipeline.runtime import Runtime
+from worker.pipeline.seen import History, as_kept, candidate_of
 from worker.store import admit as store
+from worker.store import history as history_store
 from worker.store import plan as plan_store
 from worker.store.admit import Decision
 
@@ -44,6 +49,10 @@ def admit_due(runtime: Runtime) -> AdmitSummary:
     go_on, counts = runtime.box(), Counter[str]()
     with runtime.engine.connect() as connection:
         shards = store.shards_waiting(connection)
+    if shards and not runtime.policies.packs_kept:
+        with runtime.engine.begin() as connection:
+            put_packs(connection, runtime.policies)
+        runtime.policies.packs_kept = True
     # Workers start at different ends, so that they do not queue up for the same locks.
     runtime.random.shuffle(shards)
     for shard in shards:
@@ -72,9 +81,42 @@ def decide_batch(
     if not rows:
         return Counter()
     known = policies.get(connection, {row["policy_hash"] for row in rows})
-    decisions = [_decide(row, known[row["policy_hash"]], now) for row in _in_channel_order(rows, known)]
-    store.write(connection, decisions)
+    by_endpoint = any(loaded.counts_by_endpoint for loaded in known.values())
+    if by_endpoint and run_id is None:  # a run by itself is a dry one, which keeps nothing
+        store.lock_addresses(connection, {row["address"] for row in rows if row["address"]})
+    history = History.of(connection, rows, by_endpoint=by_endpoint, now=now)
+    spoken_of = _spoken_of(connection, rows, known)
+    decisions = []
+    for row in _in_channel_order(rows, known):
+        loaded = known[row["policy_hash"]]
+        candidate, events = _look_at(row, loaded, history, spoken_of)
+        verdict = _decide(row, candidate, loaded, events, now)
+        if isinstance(verdict, Allow):
+            history.reserve(row, candidate.facts, verdict.send_at)
+        decisions.append(_stored(row, verdict, as_kept(candidate, events)))
+    store.write(connection, decisions, now, policies.rules_hash)
     return Counter(decision.state for decision in decisions)
+
+
+def _spoken_of(
+    connection: Connection, rows: Sequence[RowMapping], known: Mapping[str, LoadedPolicy]
+) -> dict[str, set[int]]:
+    """By mode, the accounts about which something was said before; looked up only where a rule asks."""
+    wanted: dict[str, set[int]] = {}
+    for row in rows:
+        if known[row["policy_hash"]].asks_for_first:
+            wanted.setdefault(row["mode"], set()).update(row["accounts"] or ())
+    return {mode: history_store.spoken_of(connection, ids, mode) for mode, ids in wanted.items()}
+
+
+def _look_at(
+    row: RowMapping, loaded: LoadedPolicy, history: History, spoken_of: Mapping[str, set[int]]
+) -> tuple[Candidate, list[Event]]:
+    events, accounts = history.about(row), set(row["accounts"] or ())
+    told = not accounts.isdisjoint(spoken_of.get(row["mode"], ())) or any(
+        not event.debts.isdisjoint(map(str, accounts)) for event in events
+    )
+    return candidate_of(row, loaded, first=not told), events
 
 
 def _in_channel_order(rows: Sequence[RowMapping], known: Mapping[str, LoadedPolicy]) -> list[RowMapping]:
@@ -91,35 +133,33 @@ def _in_channel_order(rows: Sequence[RowMapping], known: Mapping[str, LoadedPoli
     return sorted(rows, key=place)
 
 
-def _decide(row: RowMapping, loaded: LoadedPolicy, now: datetime) -> Decision:
-    candidate = Candidate(
-        channel=row["channel"],
-        address=row["address"],
-        mode=row["mode"],
-        allowlisted=row["address"] in loaded.policy.portfolio.allowlist,
-        suppression=row["suppression"],
-        holds=tuple(row["holds"] or ()),
-        zone=row["zone"],
-        requires_approval=row["requires_approval"],
-        approved=row["approved"],
-        expires_at=row["expires_at"],
-    )
-    verdict = decide(candidate, loaded.window, now)
+def _decide(
+    row: RowMapping, candidate: Candidate, loaded: LoadedPolicy, events: Sequence[Event], now: datetime
+) -> Verdict:
+    if loaded.stack is None:
+        verdict: Verdict = DecideLater(now + AFTER_ERROR, ("engine.error",), "a rule pack is missing")
+    else:
+        verdict = decide(candidate, loaded.stack, events, now)
     if isinstance(verdict, DecideLater):
         log.error("admit.check_broke", message=str(row["id"]), error=verdict.error)
-    return _stored(row, verdict)
+    return verdict
 
 
-def _stored(row: RowMapping, verdict: Verdict) -> Decision:
+def _stored(row: RowMapping, verdict: Verdict, facts: str) -> Decision:
     seen = row["business_on"], row["id"], row["facts_changed_at"]
     match verdict:
-        case Allow(send_at, send_before, rule):
-            return Decision(*seen, State.SCHEDULED, rule, send_at, send_before)
+        case Allow(send_at, send_before, rules):
+            decision = "defer" if rules else "allow"
+            return Decision(*seen, State.SCHEDULED, decision, _ids(rules), facts, send_at, send_before)
         case Suppress(rules):
-            return Decision(*seen, State.SUPPRESSED, ", ".join(rules))
+            return Decision(*seen, State.SUPPRESSED, "suppress", _ids(rules), facts)
         case AwaitApproval():
-            return Decision(*seen, State.AWAITING_APPROVAL, "requires_approval")
-        case Expire(rule):
-            return Decision(*seen, State.EXPIRED, rule)
-        case DecideLater(at, rule):
-            return Decision(*seen, State.PLANNED, rule, decide_at=at)
+            return Decision(*seen, State.AWAITING_APPROVAL, "await_approval", "requires_approval", facts)
+        case Expire(rules):
+            return Decision(*seen, State.EXPIRED, "expire", _ids(rules), facts)
+        case DecideLater(at, rules):
+            return Decision(*seen, State.PLANNED, "later", _ids(rules), facts, decide_at=at)
+
+
+def _ids(rules: tuple[str, ...]) -> str | None:
+    return ", ".join(rules) or None

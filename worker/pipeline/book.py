@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, Engine
 
+from worker.pipeline.policies import Policies
 from worker.portfolios.load import Version
 from worker.store import book
 
@@ -18,14 +19,26 @@ def sync_portfolios(engine: Engine, versions: Mapping[str, Version]) -> None:
         put_portfolios(connection, versions)
 
 
-def put_portfolios(connection: Connection, versions: Mapping[str, Version]) -> None:
-    """The same in the caller's transaction."""
+def put_portfolios(
+    connection: Connection, versions: Mapping[str, Version], *, dry_run: bool = False
+) -> None:
+    """The same in the caller's transaction; a dry run leaves messages alone."""
     for version in versions.values():
         policy = version.policy
         book.put_version(
             connection, kind="policy", name=policy.portfolio.id, digest=version.hash, body=policy.body()
         )
-    book.put_portfolios(connection, (_row(version) for version in versions.values()))
+    book.put_portfolios(connection, (_row(version) for version in versions.values()), dry_run=dry_run)
+
+
+def put_packs(connection: Connection, policies: Policies) -> None:
+    """Keeps this process's rule packs, and which of them make up its set, so that a verdict can be shown with
+    what it was asked of.
+    """
+    for name, loaded in policies.shelf.packs.items():
+        book.put_version(connection, kind="pack", name=name, digest=loaded.hash, body=loaded.body)
+    hashes = {name: loaded.hash for name, loaded in policies.shelf.packs.items()}
+    book.put_version(connection, kind="pack_set", name="*", digest=policies.rules_hash, body=hashes)
 
 
 def _row(version: Version) -> book.PortfolioRow:

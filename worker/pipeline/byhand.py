@@ -2,6 +2,7 @@
 Celery.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, Engine, RowMapping
 
 from worker.pipeline import plan
 from worker.pipeline.admit import decide_batch
-from worker.pipeline.book import put_portfolios, sync_portfolios
+from worker.pipeline.book import put_portfolios
 from worker.pipeline.policies import LoadedPolicy, Policies
 from worker.portfolios.load import Version
 from worker.store import operate, status
@@ -53,14 +54,16 @@ def scan(
     planning died half way.
 
     Raises:
-        Refused: there is no such portfolio, or the date lies in the future.
+        Refused: there is no such portfolio, or for one of them the date lies in the future or before its
+            newest run; then nothing was done for any.
     """
     chosen = _chosen(versions, portfolio)
-    sync_portfolios(engine, versions)
+    with engine.begin() as connection:
+        put_portfolios(connection, versions)
+        days = [_day(connection, version, on) for version in chosen]
     made, had = [], []
-    for version in chosen:
+    for version, day in zip(chosen, days, strict=True):
         with engine.begin() as connection:
-            day = _day(connection, version, on)
             run = plan.create(connection, version, day, requested_by)
         if run is None:
             had.append(version.policy.portfolio.id)
@@ -90,34 +93,35 @@ def dry_scan(
     *,
     portfolio: str | None,
     on: date | None,
-) -> list[DryRun]:
-    """Plans and admits with the very same code in a transaction that is rolled back.
+) -> tuple[list[DryRun], list[str]]:
+    """Plans and admits with the very same code in a transaction that is rolled back, and that keeps neither
+    sending nor imports waiting.
+
+    Returns also the portfolios that have a run for that date already: a scan would change nothing there.
 
     Raises:
-        Refused: as for `scan`; or the date has its run already, so that a scan would change nothing.
+        Refused: as for `scan`.
     """
-    results = []
+    results, had = [], []
     for version in _chosen(versions, portfolio):
         with engine.connect() as connection, connection.begin() as transaction:
-            put_portfolios(connection, versions)
+            put_portfolios(connection, versions, dry_run=True)
             day = _day(connection, version, on)
-            run = plan.create(connection, version, day, "dry run")
+            run = plan.create(connection, version, day, "dry run", dry_run=True)
             if run is None:
-                raise Refused(
-                    f"{version.policy.portfolio.id} has a run for {day}: a scan would change nothing"
-                )
-            _plan_and_admit(connection, policies, run, LoadedPolicy.of(version.policy))
-            messages = status.message_counts(connection, [run.id])
-            results.append(
-                DryRun(run.portfolio_id, day, messages, status.exclusion_counts(connection, [run.id]))
-            )
+                had.append(version.policy.portfolio.id)
+            else:
+                _dry_plan(connection, policies, run, policies.of(version.policy))
+                messages = status.message_counts(connection, [run.id])
+                left_out = status.exclusion_counts(connection, [run.id])
+                results.append(DryRun(run.portfolio_id, day, messages, left_out))
             transaction.rollback()
-    return results
+    return results, had
 
 
-def _plan_and_admit(connection: Connection, policies: Policies, run: Run, loaded: LoadedPolicy) -> None:
+def _dry_plan(connection: Connection, policies: Policies, run: Run, loaded: LoadedPolicy) -> None:
     while (shard := plan_store.take_shard(connection, run)) is not None:
-        plan_store.plan_shard(connection, run, shard, loaded.tiers)
+        plan_store.plan_shard(connection, run, shard, loaded.tiers, dry_run=True)
     for number in range(ADMISSION_SHARDS):
         while decide_batch(connection, policies, number, run_id=run.id):
             pass
@@ -129,14 +133,16 @@ def answer(engine: Engine, subject: UUID, *, approve: bool, by: str, reason: str
     Raises:
         Refused: no such id, nothing waits there, or the person asked for the run themselves.
     """
-    if not by.strip() or not (approve or reason.strip()):
+    by = by.strip()
+    if not by or not (approve or reason.strip()):
         raise Refused("an answer needs a name, and a no needs a reason")
     with engine.begin() as connection:
         asked = operate.requesters(connection, subject)
         if asked is None:
             raise Refused(f"no such run or message: {subject}")
-        if approve and by in asked:
+        if approve and _plain(by) in map(_plain, asked):
             raise Refused(f"{by} asked for this run; somebody else has to approve it")
+        operate.act_as(connection, by, reason)
         count = operate.approve(connection, subject, by) if approve else operate.decline(connection, subject)
         if count == 0:
             raise Refused("nothing awaits approval there")
@@ -151,6 +157,11 @@ def answer(engine: Engine, subject: UUID, *, approve: bool, by: str, reason: str
         )
     log.info("approval.answered", answer=action, subject=str(subject), messages=count)
     return count
+
+
+def _plain(name: str) -> str:
+    """A name as it compares: nobody is somebody else by a capital letter or a space."""
+    return " ".join(unicodedata.normalize("NFKC", name).split()).casefold()
 
 
 def _chosen(versions: Mapping[str, Version], portfolio: str | None) -> list[Version]:

@@ -24,6 +24,7 @@ def pause(engine: Engine, *, portfolio: str | None, channel: str | None, reason:
     """
     if not reason.strip():
         raise Refused("a pause needs a reason: somebody will ask")
+    _named(by)
     with engine.begin() as connection:
         if portfolio is not None and portfolio not in {row.id for row in book.portfolios(connection)}:
             raise Refused(f"no such portfolio: {portfolio}")
@@ -36,7 +37,12 @@ def pause(engine: Engine, *, portfolio: str | None, channel: str | None, reason:
 
 
 def resume(engine: Engine, *, portfolio: str | None, channel: str | None, by: str) -> int:
-    """Ends pauses; returns how many."""
+    """Ends pauses; returns how many.
+
+    Raises:
+        Refused: no name.
+    """
+    _named(by)
     with engine.begin() as connection:
         count = operate.resume(connection, portfolio=portfolio, channel=channel, by=by)
         if count:
@@ -66,6 +72,7 @@ def resolve(engine: Engine, message: UUID, found: str, *, by: str, reason: str) 
         raise Refused("a name and a reason are needed: how do you know?")
     state = State.SCHEDULED if found == "resend" else State(found)
     with engine.begin() as connection:
+        operate.act_as(connection, by, reason)
         if not unconfirmed_store.settle(connection, message, state.value, f"by_hand.{found}"):
             raise Refused(f"no unconfirmed message has the id {message}")
         operate.audit(connection, actor=by, action=f"resolve.{found}", subject=str(message), reason=reason)
@@ -77,10 +84,12 @@ def suppress(engine: Engine, *, channel: str, address: str, region: str, reason:
     The address is brought into the form in which messages use it; `region` reads national phone numbers.
 
     Raises:
-        Refused: it is no address of this channel.
+        Refused: it is no address of this channel, or there is no reason.
     """
+    _explained(reason, by)
     address = _as_used(channel, address, region)
     with engine.begin() as connection:
+        operate.act_as(connection, by, "")  # the reason of each message says why already
         added = store.suppress(
             connection, channel=channel, address=address, reason=reason, source="operator", by=by
         )
@@ -94,8 +103,9 @@ def lift(engine: Engine, *, channel: str, address: str, region: str, reason: str
     """Allows a suppressed address again. False: it was not suppressed.
 
     Raises:
-        Refused: it is no address of this channel.
+        Refused: it is no address of this channel, or there is no reason.
     """
+    _explained(reason, by)
     address = _as_used(channel, address, region)
     with engine.begin() as connection:
         lifted = store.lift(connection, channel=channel, address=address, by=by, reason=reason)
@@ -108,6 +118,17 @@ def lift(engine: Engine, *, channel: str, address: str, region: str, reason: str
 def suppressions(engine: Engine, channel: str | None, limit: int) -> list[Suppression]:
     with engine.connect() as connection:
         return store.active(connection, channel, limit)
+
+
+def _explained(reason: str, by: str) -> None:
+    if not reason.strip():
+        raise Refused("it needs a reason: somebody will ask")
+    _named(by)
+
+
+def _named(by: str) -> None:
+    if not by.strip():
+        raise Refused("it needs a name: who does it?")
 
 
 def _as_used(channel: str, address: str, region: str) -> str:

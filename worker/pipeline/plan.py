@@ -58,7 +58,9 @@ def start_due(engine: Engine, version: Version, requested_by: str) -> bool:
         return create(connection, version, due_on, requested_by) is not None
 
 
-def create(connection: Connection, version: Version, business_on: date, requested_by: str) -> Run | None:
+def create(
+    connection: Connection, version: Version, business_on: date, requested_by: str, *, dry_run: bool = False
+) -> Run | None:
     """The run with its shards; None: there is one for that date already."""
     run = store.create_run(
         connection,
@@ -70,8 +72,9 @@ def create(connection: Connection, version: Version, business_on: date, requeste
         requested_by=requested_by,
         tiers=version.policy.ordered_tiers(),
         size=SHARD_BORROWERS,
+        dry_run=dry_run,
     )
-    if run is not None:
+    if run is not None and not dry_run:
         log.info("run.created", run=str(run.id), portfolio=run.portfolio_id, business_on=str(business_on))
     return run
 

@@ -1,17 +1,26 @@
-"""Policies by their hash, read from the database once per process.
+"""Policies by their hash, read from the database once per process, with the rule packs they name.
 
-A run keeps its version through a deploy, because workers ask for the hash the run was planned under.
+A run keeps its policy through a deploy, because workers ask for the hash the run was planned under. Rule
+packs are those this process has: a tighter pack binds at once, and what others let pass is decided again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from worker.domain.message import Creditor, Sender
+from worker.domain.rules.facts import Words
+from worker.domain.rules.needs import asks_for_first, counts_by_endpoint
+from worker.domain.rules.opening import CalendarMissing
+from worker.domain.rules.stack import Stack
 from worker.domain.tiers import Tier
-from worker.domain.window import SendWindow
+from worker.portfolios.load import PolicyInvalid, Version
 from worker.portfolios.schema import Policy
+from worker.rulepacks import calendars
+from worker.rulepacks.load import LoadedPack, Shelf
+from worker.rulepacks.problems import PackInvalid
+from worker.rulepacks.stacks import chosen_packs
 from worker.store import book
 
 
@@ -21,25 +30,89 @@ class LoadedPolicy:
 
     policy: Policy
     tiers: tuple[Tier, ...]
-    window: SendWindow
+    stack: Stack | None
+    """The packs it names, and its own hours as one more; None: this process lacks one, so it decides nothing."""
+    asks_for_first: bool
+    counts_by_endpoint: bool
+    facts: frozenset[str]
+    """What is true of every account of the portfolio."""
+    sender_marks: frozenset[str]
     creditor: Creditor
     sender: Sender
 
     @classmethod
-    def of(cls, policy: Policy) -> "LoadedPolicy":
+    def of(cls, policy: Policy, packs: Mapping[str, LoadedPack]) -> "LoadedPolicy":
+        try:
+            stack = stack_of(policy, packs)
+        except PackInvalid:
+            stack = None
         return cls(
             policy=policy,
             tiers=policy.ordered_tiers(),
-            window=policy.send_window.to_domain(),
+            stack=stack,
+            asks_for_first=stack is not None and asks_for_first(stack),
+            counts_by_endpoint=stack is not None and counts_by_endpoint(stack),
+            facts=frozenset(policy.rules.facts),
+            sender_marks=frozenset(),
             creditor=policy.creditor_words(),
             sender=policy.sender_identity(),
         )
 
+    def words(self, _tier: str, _channel: str) -> Words | None:
+        """What a message of this kind says; None: content is not looked at."""
+        return None
+
+
+def stack_of(policy: Policy, packs: Mapping[str, LoadedPack]) -> Stack:
+    """The portfolio's packs with its own hours on top; the strictest wins.
+
+    Raises:
+        PackInvalid: a pack or the calendar does not exist, or one is needed and none is named.
+    """
+    named = chosen_packs(packs, policy.rules.packs) if policy.rules.packs else []
+    try:
+        calendar = calendars.named(policy.rules.holidays) if policy.rules.holidays else None
+        return Stack([*named, policy.send_window.to_pack()], calendar)
+    except (CalendarMissing, calendars.CalendarUnknown) as error:
+        raise PackInvalid([str(error)]) from None
+
+
+def years_to_keep(policy: Policy, packs: Mapping[str, LoadedPack]) -> int | None:
+    """How long addresses and texts are kept: the longest of what the packs and the policy ask for; None:
+    nothing says how long.
+    """
+    named = [packs[name].pack for name in policy.rules.packs if name in packs]
+    years = [pack.retention.records_years for pack in named if pack.retention is not None]
+    if policy.rules.keep_years is not None:
+        years.append(policy.rules.keep_years)
+    return max(years, default=None)
+
+
+def check_stacks(versions: Mapping[str, Version], packs: Mapping[str, LoadedPack]) -> None:
+    """Whether every policy's packs can be put together.
+
+    Raises:
+        PolicyInvalid: names the portfolio and what is wrong.
+    """
+    problems = []
+    for name, version in versions.items():
+        try:
+            stack_of(version.policy, packs)
+        except PackInvalid as error:
+            problems += [f"{name}: rules: {problem}" for problem in error.problems]
+    if problems:
+        raise PolicyInvalid(problems)
+
 
 class Policies:
-    """A cache that never goes stale, because a hash never means another policy."""
+    """A cache that never goes stale: a hash never means another policy, and the packs are this process's."""
 
-    def __init__(self) -> None:
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
+        self.rules_hash = shelf.set_hash()
+        """Names the rule packs of this process as a whole."""
+        self.packs_kept = False
+        """Whether they are in the database, for evidence."""
         self._by_hash: dict[str, LoadedPolicy] = {}
 
     def get(self, connection: Connection, hashes: Iterable[str]) -> dict[str, LoadedPolicy]:
@@ -52,8 +125,12 @@ class Policies:
         missing = wanted - self._by_hash.keys()
         if missing:
             for digest, body in book.version_bodies(connection, missing).items():
-                self._by_hash[digest] = LoadedPolicy.of(Policy.model_validate(body))
+                self._by_hash[digest] = self.of(Policy.model_validate(body))
         return {digest: self._by_hash[digest] for digest in wanted}
 
     def one(self, connection: Connection, digest: str) -> LoadedPolicy:
         return self.get(connection, [digest])[digest]
+
+    def of(self, policy: Policy) -> LoadedPolicy:
+        """A policy that is not in the database yet."""
+        return LoadedPolicy.of(policy, self.shelf.packs)

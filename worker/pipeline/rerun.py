@@ -9,7 +9,7 @@ from worker.domain.message import CHANNELS
 from worker.pipeline.book import put_portfolios
 from worker.pipeline.byhand import Refused
 from worker.portfolios.load import Version
-from worker.store import operate, status
+from worker.store import operate, portfolio_lock, status
 from worker.store import rerun as store
 from worker.store.rerun import FORCED, UNSENT, Rerun, RerunRequest
 
@@ -19,21 +19,26 @@ log = structlog.get_logger()
 def rerun(
     engine: Engine, versions: Mapping[str, Version], request: RerunRequest, *, dry_run: bool = False
 ) -> Rerun:
-    """Makes the rerun. Asking twice with one request key makes one.
+    """Makes the rerun. Asking twice with one request key makes one, and returns it again.
 
     Raises:
-        Refused: no such run, a state that may not be rerun, or force without a reason.
+        Refused: no such run, one of another mode, a state that may not be rerun, or force without a reason.
     """
     _check(request)
     with engine.connect() as connection, connection.begin() as transaction:
-        put_portfolios(connection, versions)
         version = _version(connection, versions, request)
+        portfolio_lock.alone(connection, version.policy.portfolio.id)
+        before = _made_before(connection, request)
+        if before is not None:
+            return before
+        put_portfolios(connection, versions, dry_run=dry_run)
         made = store.make(
             connection,
             request,
             states=_states(request),
             policy_hash=version.hash,
             mode=version.policy.portfolio.mode,
+            timezone=version.policy.portfolio.timezone,
             tiers=version.policy.ordered_tiers(),
         )
         operate.audit(
@@ -73,11 +78,25 @@ def _states(request: RerunRequest) -> tuple[str, ...]:
 
 
 def _version(connection: Connection, versions: Mapping[str, Version], request: RerunRequest) -> Version:
-    if store.existing(connection, request.request_key) is not None:
-        raise Refused("this request has made its rerun already")
     row = status.run(connection, request.run_id)
     if row is None:
         raise Refused(f"no such run: {request.run_id}")
     if row.portfolio_id not in versions:
         raise Refused(f"portfolio {row.portfolio_id} has no file any more")
-    return versions[row.portfolio_id]
+    version = versions[row.portfolio_id]
+    if row.mode != version.policy.portfolio.mode:
+        raise Refused(
+            f"the run is of mode {row.mode} and {row.portfolio_id} is in mode {version.policy.portfolio.mode}: "
+            "what was done in one is no history for the other; make a new run with dunlin scan"
+        )
+    return version
+
+
+def _made_before(connection: Connection, request: RerunRequest) -> Rerun | None:
+    found = store.existing(connection, request.request_key)
+    if found is None:
+        return None
+    of, made = found
+    if of != request.run_id:
+        raise Refused("this request key has made a rerun of another run")
+    return made

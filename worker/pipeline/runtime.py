@@ -52,6 +52,8 @@ class Runtime:
     stopping: Callable[[], bool] = lambda: False
     """True once the process was asked to stop: nothing new is claimed."""
     random: Random = field(default_factory=SystemRandom)
+    templates_kept: bool = False
+    """True once the templates of this process are among the versions."""
     _runner: asyncio.Runner = field(
         default_factory=lambda: asyncio.Runner(loop_factory=uvloop.new_event_loop)
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 from sqlalchemy.exc import DBAPIError
 
 from worker.channels.base import Accepted, Channel, Misconfigured, Throttled
@@ -18,6 +18,7 @@ from worker.pipeline.compose import Composed, compose
 from worker.pipeline.outcomes import NotPosted, Result, outcome_of, suppression_of
 from worker.pipeline.policies import LoadedPolicy
 from worker.pipeline.runtime import Runtime
+from worker.store import book
 from worker.store import claim as store
 from worker.store import outcome as outcome_store
 from worker.store import suppress as suppress_store
@@ -72,6 +73,8 @@ def send_batch(runtime: Runtime, channel: str, portfolio: str) -> Counter[str]:
             worker=runtime.worker,
             lease_s=timing.lease_s,
             limit=timing.claim_batch,
+            rules_hash=runtime.policies.rules_hash,
+            deadline_s=timing.deadline_s,
         )
         policies = runtime.policies.get(connection, {row["policy_hash"] for row in rows})
     ours = [row for row in rows if row["state"] == State.SENDING]
@@ -139,6 +142,7 @@ async def _deliver_all(runtime: Runtime, batch: Batch, waiting: Sequence[Compose
 def _begin(runtime: Runtime, batch: Batch, adapter: Channel, chunk: Sequence[Composed]) -> set[UUID]:
     """Stores what is about to be said; only the attempts returned may be posted."""
     with autocommit(runtime.engine) as connection:
+        _keep_templates(runtime, connection)
         return store.begin(
             connection,
             token=batch.token,
@@ -146,6 +150,20 @@ def _begin(runtime: Runtime, batch: Batch, adapter: Channel, chunk: Sequence[Com
             template_hash=runtime.catalogue.version(),
             contents=[item.content for item in chunk],
         )
+
+
+def _keep_templates(runtime: Runtime, connection: Connection) -> None:
+    """Once per process, before anything is said with them: evidence shows the templates behind a text."""
+    if not runtime.templates_kept:
+        catalogue = runtime.catalogue
+        book.put_version(
+            connection,
+            kind="template",
+            name="templates",
+            digest=catalogue.version(),
+            body=catalogue.sources(),
+        )
+        runtime.templates_kept = True
 
 
 async def _post(item: Composed, batch: Batch, clock: Clock) -> Result:

@@ -1,7 +1,7 @@
 """settle: lost leases, unconfirmed messages, ends of time, receipts, and the closing of runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import structlog
 from sqlalchemy import Connection, RowMapping
@@ -47,13 +47,7 @@ def settle_due(runtime: Runtime) -> SettleSummary:
         closed = store.close_runs(connection)
         for run_id in closed:
             sums = store.books(connection, run_id)
-            (log.info if sums.agree else log.error)(
-                "run.closed",
-                run=str(run_id),
-                overdue=sums.overdue,
-                covered=sums.covered,
-                excluded=sums.excluded,
-            )
+            (log.info if sums.agree else log.error)("run.closed", run=str(run_id), **asdict(sums))
     return SettleSummary(unconfirmed + scheduled, resolved, expired, len(closed))
 
 

@@ -33,8 +33,13 @@ class Version:
 
 
 def version_of(policy: Policy) -> Version:
-    canonical = json.dumps(policy.body(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return Version(policy, hashlib.sha256(canonical.encode()).hexdigest())
+    return Version(policy, hash_of(policy.body()))
+
+
+def hash_of(body: Mapping[str, Any]) -> str:
+    """SHA-256 of a policy's body in its one canonical form, in hexadecimal."""
+    canonical = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def load_all(folder: Path | None, channels: Mapping[str, Iterable[str]]) -> dict[str, Version]:

@@ -1,6 +1,5 @@
 """The shape of a portfolio file, and what makes one invalid."""
 
-import re
 from datetime import time
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
@@ -9,17 +8,13 @@ from babel import Locale, UnknownLocaleError
 from babel.numbers import list_currencies
 from email_validator import EmailNotValidError, validate_email
 from phonenumbers import SUPPORTED_REGIONS
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from worker.domain.message import CHANNELS, Creditor, Sender
 from worker.domain.tiers import Tier
-from worker.domain.window import Hours, SendWindow, ZoneUnknown, zone_of
-
-HOURS = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d|24:00)$")
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from worker.domain.window import ZoneUnknown, zone_of
+from worker.portfolios.rules import Rules, Window
+from worker.portfolios.strict import Strict
 
 
 def _zone(name: str) -> str:
@@ -36,42 +31,13 @@ def _channel(name: str) -> str:
     return name
 
 
-def _hours(spans: tuple[str, ...]) -> tuple[str, ...]:
-    before: time | None = time(0)
-    for start, end in parse_hours(spans):
-        midnight = end == time(0)
-        # Nothing can follow an interval that lasts until midnight.
-        if before is None or start < before or (end <= start and not midnight):
-            raise ValueError(f"hours must ascend and not overlap: {', '.join(spans)}")
-        before = None if midnight else end
-    return spans
-
-
-def parse_hours(spans: tuple[str, ...]) -> Hours:
-    """Turns "09:00-20:00" into local times; "24:00" is midnight at the end of the day.
-
-    Raises:
-        ValueError: names the span that is not of this form.
-    """
-    result = []
-    for span in spans:
-        if not HOURS.match(span):
-            raise ValueError(f"not of the form HH:MM-HH:MM: {span!r}")
-        start, end = span.split("-")
-        if end == "00:00":
-            raise ValueError(f"midnight at the end of a day is 24:00: {span!r}")
-        result.append((time.fromisoformat(start), time(0) if end == "24:00" else time.fromisoformat(end)))
-    return tuple(result)
-
-
 Days = Annotated[int, Field(strict=True, ge=1, le=36_500)]
 Count = Annotated[int, Field(strict=True, ge=0, le=36_500)]
 Zone = Annotated[str, AfterValidator(_zone)]
-Spans = Annotated[tuple[str, ...], AfterValidator(_hours)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 
-class Identity(_Strict):
+class Identity(Strict):
     """`[portfolio]`: which book this is and where it lives."""
 
     id: Name
@@ -113,7 +79,7 @@ class Identity(_Strict):
         return value
 
 
-class Schedule(_Strict):
+class Schedule(Strict):
     """`[schedule]`: when the day's run is due, local time of the portfolio."""
 
     at: time = time(9)
@@ -126,26 +92,14 @@ class Schedule(_Strict):
         return value
 
 
-class Window(_Strict):
-    """`[send_window]`: no contact outside these hours of the borrower's own day."""
-
-    weekdays: Spans = ("09:00-20:00",)
-    saturday: Spans = ("09:00-17:00",)
-    sunday: Spans = ()
-
-    def to_domain(self) -> SendWindow:
-        week, sat, sun = (parse_hours(spans) for spans in (self.weekdays, self.saturday, self.sunday))
-        return SendWindow((week, week, week, week, week, sat, sun))
-
-
-class Requires(_Strict):
+class Requires(Strict):
     """An earlier tier that must have been sent before this one."""
 
     tier: Name
     days: Count
 
 
-class TierConfig(_Strict):
+class TierConfig(Strict):
     """`[tiers.<name>]`."""
 
     dpd_from: Days
@@ -156,6 +110,7 @@ class TierConfig(_Strict):
     max_repeats: Count | None = None
     requires_approval: bool = False
     expires_after_h: int = Field(default=48, strict=True, ge=1, le=24 * 31)
+    max_defer_h: int | None = Field(default=None, strict=True, ge=1, le=24 * 31)
     channels: tuple[str, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -180,7 +135,7 @@ class TierConfig(_Strict):
         )
 
 
-class CreditorConfig(_Strict):
+class CreditorConfig(Strict):
     """`[creditor]`: who writes, in the lender's own words."""
 
     name: str = Field(min_length=1)
@@ -207,7 +162,7 @@ class CreditorConfig(_Strict):
             raise ValueError(str(error)) from None
 
 
-class SenderConfig(_Strict):
+class SenderConfig(Strict):
     """`[sender]`: the identities messages go out under."""
 
     sms_from: str = Field(default="", pattern=r"^(\+\d{7,15})?$")
@@ -216,12 +171,13 @@ class SenderConfig(_Strict):
     email_reply_to: str = ""
 
 
-class Policy(_Strict):
+class Policy(Strict):
     """One portfolio's file, validated. Two equal files have one version."""
 
     portfolio: Identity
     schedule: Schedule = Schedule()
     send_window: Window = Window()
+    rules: Rules = Rules()
     tiers: dict[Name, TierConfig] = Field(min_length=1)
     providers: dict[Annotated[str, AfterValidator(_channel)], Name]
     """Which provider carries a channel."""

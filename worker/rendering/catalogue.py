@@ -1,7 +1,8 @@
 """Every word a borrower can receive, found by locale, tier and channel, and rendered."""
 
+from collections.abc import Mapping
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from babel import UnknownLocaleError
 from jinja2 import Template, TemplateError, nodes
@@ -39,7 +40,8 @@ class Catalogue:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._sources, self._version = _read(root)
+        self._sources = _read(root)
+        self._version = hash_of(self._sources)
         self._shown = {str(root / file): file for file in self._sources}
         self._environments: dict[str, TemplateEnvironment] = {}
         self._compiled: dict[tuple[str, str, str], tuple[Template, ...]] = {}
@@ -104,6 +106,10 @@ class Catalogue:
         """The text of one of `all_files`."""
         return self._sources[file]
 
+    def sources(self) -> dict[str, str]:
+        """All of them with their texts: what is kept under `version`."""
+        return dict(self._sources)
+
     def parse(self, locale: str, name: str) -> nodes.Template:
         """The template's tree.
 
@@ -149,22 +155,28 @@ class Catalogue:
         return TemplateBroken(place_of(error, self._shown), " ".join(why.split()))
 
 
-def _read(root: Path) -> tuple[dict[str, str], str]:
-    sources: dict[str, str] = {}
+def hash_of(sources: Mapping[str, str]) -> str:
+    """SHA-256 over template files, names and bytes, in hexadecimal."""
     digest = sha256()
+    for file in sorted(sources, key=PurePosixPath):
+        content = sources[file].encode()
+        digest.update(f"{file}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def _read(root: Path) -> dict[str, str]:
+    sources: dict[str, str] = {}
     for path in sorted(p for p in root.rglob("*") if p.suffix in _SUFFIXES and p.is_file()):
         file = path.relative_to(root).as_posix()
         if not path.resolve().is_relative_to(root.resolve()):
             raise TemplateBroken(file, f"leads outside {root}")
-        content = path.read_bytes()
         try:
-            sources[file] = content.decode()
+            sources[file] = path.read_bytes().decode()
         except UnicodeDecodeError as error:
             raise TemplateBroken(file, f"is not UTF-8: {error}") from error
-        digest.update(f"{file}\0{len(content)}\0".encode() + content)
     if not sources:
         raise TemplateMissing(f"no templates in {root}")
-    return sources, digest.hexdigest()
+    return sources
 
 
 def _one_paragraph(text: str, locale: str) -> str:

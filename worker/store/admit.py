@@ -1,6 +1,6 @@
 """What admission reads and writes: a shard's planned messages with their facts, and the verdicts on them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -9,18 +9,29 @@ from sqlalchemy import Connection, RowMapping, text
 
 from worker.store.addresses import ADDRESS, SUPPRESSION
 
-_LOCK_SPACE = 0x4164  # "Ad": keeps the shard locks apart from other advisory locks
+_SHARDS = 0x4164  # "Ad": keeps the shard locks apart from other advisory locks
+_ADDRESSES = 0x4165
 
 _BATCH = text(f"""
-    SELECT m.business_on, m.id, m.borrower_id, m.portfolio_id, m.channel, m.tier, m.mode, m.requires_approval,
-           m.approved_at IS NOT NULL AS approved, m.expires_at, r.policy_hash, b.facts_changed_at,
-           {ADDRESS} AS address, coalesce(b.zone, p.borrower_zone) AS zone,
+    SELECT m.business_on, m.id, m.borrower_id, m.portfolio_id, m.channel, m.tier, m.purpose, m.mode,
+           m.requires_approval, m.approved_at IS NOT NULL AS approved, m.expires_at,
+           coalesce(m.approved_at, m.planned_at) AS waits_since, r.policy_hash, b.facts_changed_at,
+           {ADDRESS} AS address, b.phone, coalesce(b.zone, p.borrower_zone) AS zone,
            ({SUPPRESSION}) AS suppression,
            CASE WHEN EXISTS (SELECT FROM holds h WHERE h.borrower_id = m.borrower_id
                              AND h.lifted_at IS NULL)
-                THEN dunlin_message_holds(m.business_on, m.id, m.borrower_id, :now) END AS holds
+                THEN dunlin_message_holds(m.business_on, m.id, m.borrower_id, :now) END AS holds,
+           (SELECT array_agg(DISTINCT c.kind) FROM consents c
+            WHERE c.borrower_id = b.id AND c.channel = m.channel AND c.given_at <= :now
+              AND (c.revoked_at IS NULL OR c.revoked_at > :now)) AS consents,
+           x.accounts, x.due_on
     FROM messages m JOIN borrowers b ON b.id = m.borrower_id JOIN portfolios p ON p.id = m.portfolio_id
     JOIN runs r ON r.id = m.run_id
+    LEFT JOIN LATERAL (
+        SELECT array_agg(a.id ORDER BY a.id) AS accounts, max(a.due_on) AS due_on
+        FROM message_accounts x JOIN accounts a ON a.id = x.account_id
+        WHERE x.business_on = m.business_on AND x.message_id = m.id
+    ) x ON true
     WHERE m.state = 'planned' AND m.shard = :shard AND m.decide_at <= :now
       AND (CAST(:run_id AS uuid) IS NULL OR m.run_id = :run_id)
     ORDER BY m.borrower_id LIMIT :limit
@@ -28,15 +39,22 @@ _BATCH = text(f"""
 """)  # noqa: S608  # the address expression is a constant of ours
 
 _WRITE = text("""
-    UPDATE messages m SET state = v.state, reason = v.reason,
-           send_at = v.send_at, send_before = v.send_before,
-           decide_at = coalesce(v.decide_at, m.decide_at), admitted_at = clock_timestamp(),
-           facts_seen_at = v.facts_seen_at
-    FROM unnest(CAST(:business_on AS date[]), CAST(:id AS uuid[]), CAST(:state AS text[]),
-                CAST(:reason AS text[]), CAST(:send_at AS timestamptz[]), CAST(:send_before AS timestamptz[]),
-                CAST(:decide_at AS timestamptz[]), CAST(:facts_seen_at AS timestamptz[]))
-         AS v(business_on, id, state, reason, send_at, send_before, decide_at, facts_seen_at)
-    WHERE m.business_on = v.business_on AND m.id = v.id AND m.state = 'planned'
+WITH v AS MATERIALIZED (
+    SELECT * FROM unnest(CAST(:business_on AS date[]), CAST(:id AS uuid[]), CAST(:state AS text[]),
+        CAST(:reason AS text[]), CAST(:send_at AS timestamptz[]), CAST(:send_before AS timestamptz[]),
+        CAST(:decide_at AS timestamptz[]), CAST(:facts_seen_at AS timestamptz[]), CAST(:decision AS text[]),
+        CAST(:facts AS text[]))
+        AS v(business_on, id, state, reason, send_at, send_before, decide_at, facts_seen_at, decision, facts)
+), kept AS (
+    INSERT INTO message_verdicts (business_on, message_id, at, decision, rules, until_at, rules_hash, facts)
+    SELECT business_on, id, :now, decision, coalesce(string_to_array(reason, ', '), '{}'),
+           coalesce(send_at, decide_at), :rules_hash, CAST(facts AS jsonb)
+    FROM v
+)
+UPDATE messages m SET state = v.state, reason = v.reason, send_at = v.send_at, send_before = v.send_before,
+       decide_at = coalesce(v.decide_at, m.decide_at), admitted_at = clock_timestamp(),
+       facts_seen_at = v.facts_seen_at, rules_hash = :rules_hash
+FROM v WHERE m.business_on = v.business_on AND m.id = v.id AND m.state = 'planned'
 """)
 
 
@@ -49,7 +67,11 @@ class Decision:
     facts_seen_at: datetime
     """The borrower's facts_changed_at when the facts were read."""
     state: str
+    decision: str
     reason: str | None
+    """Ids of the rules, separated by commas; None: none objected."""
+    facts: str
+    """JSON of what was seen."""
     send_at: datetime | None = None
     send_before: datetime | None = None
     decide_at: datetime | None = None
@@ -68,7 +90,20 @@ def shards_waiting(connection: Connection) -> list[int]:
 def try_lock_shard(connection: Connection, shard: int) -> bool:
     """Until the transaction ends nobody else admits borrowers of this shard; False: someone else does."""
     sql = text("SELECT pg_try_advisory_xact_lock(:space, :shard)")
-    return bool(connection.execute(sql, {"space": _LOCK_SPACE, "shard": shard}).scalar_one())
+    return bool(connection.execute(sql, {"space": _SHARDS, "shard": shard}).scalar_one())
+
+
+def lock_addresses(connection: Connection, addresses: Iterable[str]) -> None:
+    """Until the transaction ends nobody else decides on these addresses, whichever borrower has them.
+
+    One after the other in the order of their hashes, so that two admissions cannot wait for each other.
+    """
+    sql = text("""
+        SELECT pg_advisory_xact_lock(:space, hash) FROM (
+            SELECT DISTINCT hashtext(address) AS hash FROM unnest(CAST(:addresses AS text[])) AS a(address)
+            ORDER BY 1) AS sorted
+    """)
+    connection.execute(sql, {"space": _ADDRESSES, "addresses": sorted(addresses)})
 
 
 def batch(
@@ -82,7 +117,7 @@ def batch(
     )
 
 
-def write(connection: Connection, decisions: Sequence[Decision]) -> int:
+def write(connection: Connection, decisions: Sequence[Decision], now: datetime, rules_hash: str) -> int:
     """Stores the verdicts; returns how many messages were still planned."""
     columns = {name: [getattr(d, name) for d in decisions] for name in Decision.__slots__}
-    return connection.execute(_WRITE, columns).rowcount
+    return connection.execute(_WRITE, {**columns, "now": now, "rules_hash": rules_hash}).rowcount

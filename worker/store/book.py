@@ -60,8 +60,9 @@ def put_version(
     )
 
 
-def put_portfolios(connection: Connection, rows: Iterable[PortfolioRow]) -> None:
-    """Makes the database's portfolios those of the files. A change of mode cancels open messages.
+def put_portfolios(connection: Connection, rows: Iterable[PortfolioRow], *, dry_run: bool = False) -> None:
+    """Makes the database's portfolios those of the files. A change of mode cancels open messages, except in
+    a dry run: it would keep them locked for its whole length. A row that agrees is not touched, nor locked.
 
     Raises:
         CurrencyChanged: a portfolio that exists has another currency.
@@ -71,8 +72,10 @@ def put_portfolios(connection: Connection, rows: Iterable[PortfolioRow]) -> None
         before = known.get(row.id)
         if before is not None and before.currency != row.currency:
             raise CurrencyChanged(f"portfolio {row.id}: currency is {before.currency}, not {row.currency}")
+        if before == row:
+            continue
         connection.execute(_PUT_PORTFOLIO, {name: getattr(row, name) for name in PortfolioRow.__slots__})
-        if before is not None and before.mode != row.mode:
+        if before is not None and before.mode != row.mode and not dry_run:
             connection.execute(_CANCEL_OTHER_MODES, {"id": row.id, "mode": row.mode})
 
 

@@ -56,7 +56,7 @@ WITH clock AS MATERIALIZED (
                 CAST(r.tier_floors #>> ARRAY[m.tier, 'amount'] AS numeric), 'Infinity') THEN 'cancelled'
             WHEN s.reason IS NOT NULL THEN 'suppressed'
             WHEN m.send_before <= c.now + make_interval(secs => :least_s)
-                OR b.facts_changed_at IS DISTINCT FROM m.facts_seen_at
+                OR b.facts_changed_at IS DISTINCT FROM m.facts_seen_at OR m.rules_hash <> :rules_hash
                 OR m.attempted_at > m.admitted_at OR {ADDRESS} IS NULL THEN 'planned'
             ELSE 'sending'
            END AS state, CASE
@@ -71,6 +71,7 @@ WITH clock AS MATERIALIZED (
             WHEN m.attempted_at > m.admitted_at THEN 'retry'
             WHEN b.facts_changed_at IS DISTINCT FROM m.facts_seen_at OR {ADDRESS} IS NULL
                 THEN 'facts_changed'
+            WHEN m.rules_hash <> :rules_hash THEN 'rules_changed'
            END AS reason
     FROM due m JOIN borrowers b ON b.id = m.borrower_id JOIN runs r ON r.id = m.run_id CROSS JOIN clock c
     LEFT JOIN kept k ON k.message_id = m.id
@@ -92,7 +93,7 @@ WITH clock AS MATERIALIZED (
 )
 SELECT f.business_on, f.id, v.attempt_id, v.state, f.reason, f.tier, f.attempts, f.policy_hash, f.borrower,
 f.name,
-       f.address, f.accounts, f.today, EXTRACT(EPOCH FROM f.send_before - f.now) AS send_before_s
+       f.address, f.accounts, f.today, EXTRACT(EPOCH FROM f.send_before - f.now) - :deadline_s AS send_before_s
 FROM facts f JOIN moved v ON v.business_on = f.business_on AND v.id = f.id
 """)  # noqa: S608  # the address expression is a constant of ours
 
@@ -166,18 +167,23 @@ def claim(
     worker: str,
     lease_s: float,
     limit: int,
+    rules_hash: str,
+    deadline_s: float,
 ) -> Sequence[RowMapping]:
-    """Locks up to `limit` due messages, settles what must not go, and leases the rest under `token`.
+    """Locks up to `limit` due messages, settles what must not go, and leases the rest under `token`. What was
+    admitted under other rule packs than `rules_hash` goes back to be decided again. A row may be posted up to
+    `deadline_s` later: its `send_before_s` is what is left of its window even then.
 
     Returns every row it moved; those in state `sending` are ours until the lease is over.
     """
     values: dict[str, Any] = {"channel": channel, "portfolio": portfolio, "token": token, "worker": worker}
-    values |= {"lease_s": lease_s, "limit": limit, "least_s": LEAST_WINDOW_S}
+    values |= {"lease_s": lease_s, "limit": limit, "rules_hash": rules_hash}
+    values |= {"deadline_s": deadline_s, "least_s": LEAST_WINDOW_S + deadline_s}
     return connection.execute(_CLAIM, values).mappings().all()
 
 
 LEAST_WINDOW_S = 60
-"""A message is not sent when less of its window is left: Twilio's shortest useful ValidityPeriod."""
+"""A message is not posted when less of its window is left: Twilio's shortest useful ValidityPeriod."""
 
 
 def begin(

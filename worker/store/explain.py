@@ -23,7 +23,7 @@ class AccountRow:
     closed_on: date | None
 
 
-_TIMELINE = text("""
+_TIMELINE = text(r"""
 WITH told AS (
     SELECT DISTINCT m.business_on, m.id, m.channel, m.tier FROM message_accounts x
     JOIN messages m ON m.business_on = x.business_on AND m.id = x.message_id WHERE x.account_id = :account
@@ -36,9 +36,16 @@ SELECT h.starts_at, 'hold begins', NULL, NULL, h.type || coalesce(': ' || nullif
        h.created_by, NULL, 1
 FROM holds h WHERE h.borrower_id = :borrower AND (h.account_id IS NULL OR h.account_id = :account)
 UNION ALL
-SELECT coalesce(h.lifted_at, h.ends_at), 'hold ends', NULL, NULL, h.type, h.lifted_by, NULL, 1 FROM holds h
+SELECT coalesce(h.lifted_at, h.ends_at), 'hold ends', NULL, NULL,
+       h.type || coalesce(': ' || nullif(h.lift_reason, ''), ''), h.lifted_by, NULL, 1
+FROM holds h
 WHERE h.borrower_id = :borrower AND (h.account_id IS NULL OR h.account_id = :account)
   AND coalesce(h.lifted_at, h.ends_at) <= dunlin_now()
+UNION ALL
+SELECT h.judged_at, 'promise ' || h.outcome, NULL, NULL, 'promised ' || round(h.promised_amount, 2), NULL,
+       NULL, 1
+FROM holds h WHERE h.borrower_id = :borrower AND (h.account_id IS NULL OR h.account_id = :account)
+  AND h.outcome IS NOT NULL
 UNION ALL
 SELECT s.created_at, 'address suppressed', s.channel, NULL, s.reason || ' (' || s.source || ')',
        s.created_by, NULL, 1
@@ -55,8 +62,9 @@ SELECT m.planned_at, 'planned', m.channel, m.tier, 'for ' || m.business_on || ',
        CAST(m.id AS text), 2
 FROM told t JOIN messages m ON m.business_on = t.business_on AND m.id = t.id JOIN runs r ON r.id = m.run_id
 UNION ALL
-SELECT v.at, coalesce(v.from_state || ' → ' || v.to_state, v.kind), t.channel, t.tier, v.reason, v.actor,
-       CAST(t.id AS text), 3
+SELECT v.at, coalesce(v.from_state || ' → ' || v.to_state, v.kind), t.channel, t.tier, v.reason,
+       -- A process writes its role, host and number; who asks why wants to read the role.
+       regexp_replace(v.actor, '^dunlin-([a-z_]+)@.*$', '\1'), CAST(t.id AS text), 3
 FROM told t JOIN message_events v ON v.business_on = t.business_on AND v.message_id = t.id
 UNION ALL
 SELECT p.received_at, 'receipt', t.channel, t.tier, p.status || coalesce(' ' || nullif(p.code, ''), ''),
@@ -87,7 +95,7 @@ def timeline(connection: Connection, account: AccountRow) -> list[RowMapping]:
 def texts(connection: Connection, account: AccountRow) -> list[RowMapping]:
     """What was sent about the account, as it was sent."""
     sql = text("""
-        SELECT c.message_id, m.channel, m.sent_at, c.subject, c.text, c.sha256, c.template_hash
+        SELECT c.message_id, m.channel, m.sent_at, c.subject, c.text, c.sha256, c.template_hash, c.purged_at
         FROM message_accounts x
         JOIN message_contents c ON c.business_on = x.business_on AND c.message_id = x.message_id
         JOIN messages m ON m.business_on = x.business_on AND m.id = x.message_id

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 import psycopg
@@ -164,6 +165,22 @@ def close_missing(connection: Connection) -> int:
         """)
     )
     return closed.rowcount
+
+
+def date_book(connection: Connection, portfolio: str | None, written_at: datetime) -> None:
+    """Notes how new the book of the file's portfolios is now, and of the one that a snapshot was of.
+
+    `written_at` is when the file was written: what was paid after that cannot be in it, however late it is
+    imported. An older file makes the book older. Kept in Dunlin's time.
+    """
+    connection.execute(
+        text("""
+            UPDATE portfolios
+            SET book_at = dunlin_now() - greatest(clock_timestamp() - :written_at, interval '0')
+            WHERE id IN (SELECT portfolio FROM incoming WHERE reject IS NULL UNION ALL SELECT :portfolio)
+        """),
+        {"portfolio": portfolio, "written_at": written_at},
+    )
 
 
 def problems(connection: Connection) -> Iterator[tuple[int, str]]:

@@ -41,6 +41,12 @@ def audit(
     connection.execute(sql, {**values, "detail": json.dumps(dict(detail or {}), ensure_ascii=False)})
 
 
+def act_as(connection: Connection, actor: str, why: str) -> None:
+    """Until the transaction ends, events of messages name this person and their reason, not the process."""
+    sql = text("SELECT set_config('dunlin.actor', :actor, true), set_config('dunlin.why', :why, true)")
+    connection.execute(sql, {"actor": actor.strip(), "why": why.strip()})
+
+
 def active_pauses(connection: Connection) -> list[Pause]:
     names = ", ".join(Pause.__slots__)
     sql = text(f"""
@@ -54,7 +60,7 @@ def resume(connection: Connection, *, portfolio: str | None, channel: str | None
     """Ends the active pauses that name this portfolio and this channel (None: any); returns how many."""
     sql = text("""
         UPDATE pauses SET resumed_at = clock_timestamp(), resumed_by = :by
-        WHERE resumed_at IS NULL
+        WHERE resumed_at IS NULL AND (until_at IS NULL OR until_at > clock_timestamp())
           AND (CAST(:portfolio AS text) IS NULL OR portfolio_id = :portfolio)
           AND (CAST(:channel AS text) IS NULL OR channel = :channel)
     """)

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, text
 
 from worker.domain.tiers import Tier, floors
+from worker.store import portfolio_lock
 from worker.store.partitions import make_months
 from worker.store.plan_sql import CUT_SHARDS, LOCK_OPEN, PLAN, START_DELINQUENCIES
 
@@ -85,8 +86,14 @@ def create_run(
     requested_by: str,
     tiers: Sequence[Tier],
     size: int,
+    dry_run: bool = False,
 ) -> Run | None:
-    """The run row and its shards of `size` borrowers each; None: there is one for that date already."""
+    """The run row and its shards of `size` borrowers each; None: there is one for that date already.
+
+    Waits for shards of earlier runs that are being planned. A dry run does not, and keeps nobody waiting.
+    """
+    if not dry_run:
+        portfolio_lock.alone(connection, portfolio)
     sql = text("""
         INSERT INTO runs (portfolio_id, business_on, policy_hash, mode, state, tier_floors, requested_by)
         SELECT id, :business_on, :policy_hash, :mode, 'planning', CAST(:floors AS jsonb), :requested_by
@@ -98,7 +105,8 @@ def create_run(
     run_id = connection.execute(sql, {**values, **policy}).scalar_one_or_none()
     if run_id is None:
         return None
-    make_months(connection, 2, business_on)
+    if not dry_run:  # its rows go to the DEFAULT partition, and away again
+        make_months(connection, 2, business_on)
     connection.execute(CUT_SHARDS, {**values, "run_id": run_id, "size": size})
     return get_run(connection, run_id)
 
@@ -134,14 +142,21 @@ def take_shard(connection: Connection, run: Run) -> RowMapping | None:
     return connection.execute(sql, {"id": run.id}).mappings().one_or_none()
 
 
-def plan_shard(connection: Connection, run: Run, shard: RowMapping, tiers: Sequence[Tier]) -> Planned:
+def plan_shard(
+    connection: Connection, run: Run, shard: RowMapping, tiers: Sequence[Tier], *, dry_run: bool = False
+) -> Planned:
     """Supersedes older messages, plans the shard's messages and marks it done, in the caller's
-    transaction.
+    transaction. A dry run takes no lock that anybody else could wait for.
     """
-    values = _values(run, tiers, shard["borrower_from"], shard["borrower_to"])
-    connection.execute(START_DELINQUENCIES, values)
-    connection.execute(LOCK_OPEN, values)
-    planned = Planned(*connection.execute(PLAN, {**values, "accounts": None}).one())
+    values = _values(run, tiers, shard["borrower_from"], shard["borrower_to"]) | {"dry_run": dry_run}
+    if not dry_run:
+        portfolio_lock.share(connection, run.portfolio_id)
+        connection.execute(START_DELINQUENCIES, values)
+        connection.execute(LOCK_OPEN, values)
+    # A shard left over from before a newer run was made: these borrowers are told by that one.
+    newest = last_run_on(connection, run.portfolio_id)
+    values |= {"accounts": None, "overtaken": newest is not None and newest > run.business_on}
+    planned = Planned(*connection.execute(PLAN, values).one())
     sql = text("""
         UPDATE run_shards SET state = 'done', overdue = :overdue, covered = :covered, excluded = :excluded,
                messages = :messages, finished_at = clock_timestamp()
@@ -158,6 +173,12 @@ def replan_changed(connection: Connection, run: Run, tiers: Sequence[Tier]) -> P
     Only accounts the run has seen, so that its sums stay what they are; and nothing once a later run exists,
     which has planned these borrowers itself.
     """
+    waiting = text("""
+        SELECT EXISTS (SELECT FROM messages WHERE run_id = :id AND state = 'cancelled' AND reason = 'tier_changed')
+    """)
+    if not connection.execute(waiting, {"id": run.id}).scalar_one():
+        return Planned()
+    portfolio_lock.alone(connection, run.portfolio_id)
     taken = text("""
         UPDATE messages SET reason = 'tier_changed.replanned'
         WHERE run_id = :id AND state = 'cancelled' AND reason = 'tier_changed' RETURNING borrower_id
@@ -174,8 +195,12 @@ def replan_changed(connection: Connection, run: Run, tiers: Sequence[Tier]) -> P
     """)
     found = {"id": run.id, "on": run.business_on, "borrowers": borrowers}
     accounts = list(connection.execute(seen, found).scalars())
-    values = _values(run, tiers, 0, MAX_BORROWER)
-    return Planned(*connection.execute(PLAN, {**values, "accounts": accounts}).one())
+    values = _values(run, tiers, 0, MAX_BORROWER) | {"overtaken": False, "dry_run": False}
+    planned = Planned(*connection.execute(PLAN, {**values, "accounts": accounts}).one())
+    # What the run made is written down where it was made, for the books to compare with what there is.
+    counted = text("UPDATE run_shards SET messages = messages + :more WHERE run_id = :id AND shard_no = 0")
+    connection.execute(counted, {"id": run.id, "more": planned.messages})
+    return planned
 
 
 def open_run(connection: Connection, run: Run) -> bool:
@@ -205,8 +230,13 @@ def _values(run: Run, tiers: Sequence[Tier], borrower_from: int, borrower_to: in
         "shards": ADMISSION_SHARDS,
         "borrower_from": borrower_from,
         "borrower_to": borrower_to,
-        "tiers": json.dumps([_tier(rank, tier) for rank, tier in enumerate(tiers)]),
+        "tiers": tiers_json(tiers),
     }
+
+
+def tiers_json(tiers: Sequence[Tier]) -> str:
+    """The tiers in the form in which planning and reruns read them."""
+    return json.dumps([_tier(rank, tier) for rank, tier in enumerate(tiers)])
 
 
 def _tier(rank: int, tier: Tier) -> dict[str, Any]:

@@ -6,7 +6,7 @@ with a reason, so none can be in neither or in both.
 
 from sqlalchemy import text
 
-PLAN = text("""
+_OVERDUE = """
 WITH tier AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(CAST(:tiers AS jsonb)) AS t(
         rank int, name text, dpd_from int, dpd_to int, amount_from numeric, requires_tier text,
@@ -27,7 +27,8 @@ WITH tier AS MATERIALIZED (
     o.id) CROSS JOIN clock c
     WHERE h.lifted_at IS NULL AND h.starts_at <= c.now AND (h.ends_at IS NULL OR h.ends_at > c.now)
     GROUP BY o.id
-), told AS (
+), told AS ("""
+TOLD = """
     -- What the account was told before, in the present delinquency and in this mode, by us or before us.
     SELECT o.id, ma.tier, coalesce(CAST(m.sent_at AT TIME ZONE :timezone AS date), m.business_on) AS on_date,
            m.state IN ('sent', 'delivered') AS reached
@@ -37,10 +38,16 @@ WITH tier AS MATERIALIZED (
     WHERE m.mode = :mode AND m.state IN ('sending', 'unconfirmed', 'sent', 'delivered', 'undelivered')
     UNION ALL
     SELECT o.id, c.tier, CAST(c.at AT TIME ZONE :timezone AS date),
-           c.outcome IN ('sent', 'delivered', 'read', 'voicemail', 'connected', 'conversation')
+           c.outcome IN ('sent', 'delivered', 'opened', 'clicked', 'voicemail', 'connected', 'conversation')
     FROM overdue o JOIN contacts c ON c.account_id = o.id
     WHERE c.tier IS NOT NULL AND CAST(c.at AT TIME ZONE :timezone AS date) >= o.since
-), history AS MATERIALIZED (
+"""
+"""Reads `overdue` (id, since), :mode and :timezone; also for a rerun."""
+
+PLAN = text(
+    _OVERDUE
+    + TOLD
+    + """), history AS MATERIALIZED (
     SELECT id, tier, max(on_date) AS last_on, count(DISTINCT on_date) AS times,
            min(on_date) FILTER (WHERE reached) AS reached_on
     FROM told GROUP BY id, tier
@@ -60,6 +67,7 @@ WITH tier AS MATERIALIZED (
     GROUP BY w.id
 ), judged AS MATERIALIZED (
     SELECT o.*, t.rank, t.name AS tier, CASE
+            WHEN CAST(:overtaken AS boolean) THEN 'superseded'
             WHEN d.id IS NOT NULL THEN 'house.hold.' || d.type
             WHEN t.rank IS NULL THEN 'no_tier'
             WHEN h.times > t.max_repeats THEN 'repeats_exhausted'
@@ -73,8 +81,9 @@ WITH tier AS MATERIALIZED (
     -- Something of theirs may be with a provider on this channel, or waits for a person's yes, or has it.
     SELECT DISTINCT m.borrower_id, m.channel FROM messages m
     WHERE m.portfolio_id = :portfolio AND m.borrower_id >= :borrower_from AND m.borrower_id < :borrower_to
-      AND (m.state IN ('sending', 'unconfirmed', 'awaiting_approval')
-           OR (m.state IN ('planned', 'scheduled') AND m.approved_at IS NOT NULL))
+      AND (m.state IN ('sending', 'unconfirmed') OR (m.mode = :mode  -- of another: a change of mode ends it
+           AND (m.state = 'awaiting_approval'
+                OR (m.state IN ('planned', 'scheduled') AND m.approved_at IS NOT NULL))))
 ), made AS (
     INSERT INTO messages (business_on, run_id, portfolio_id, borrower_id, channel, tier, mode, shard,
                           planned_at, decide_at, expires_at, requires_approval)
@@ -94,6 +103,7 @@ WITH tier AS MATERIALIZED (
     UPDATE messages m SET state = 'cancelled', reason = 'superseded' FROM made n
     WHERE m.portfolio_id = :portfolio AND m.borrower_id = n.borrower_id AND m.channel = n.channel
       AND m.business_on < CAST(:business_on AS date) AND m.state IN ('planned', 'scheduled')
+      AND NOT CAST(:dry_run AS boolean)
 ), linked AS (
     INSERT INTO message_accounts (business_on, message_id, account_id, tier, dpd, amount_due)
     SELECT CAST(:business_on AS date), m.id, j.id, j.tier, j.dpd, j.amount_due
@@ -114,7 +124,8 @@ WITH tier AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM judged) AS overdue, (SELECT count(*) FROM covered) AS covered,
        (SELECT count(*) FROM left_out) AS excluded, (SELECT count(*) FROM made) AS messages
-""")
+"""
+)
 
 CUT_SHARDS = text("""
 WITH owing AS (

@@ -64,28 +64,53 @@ WITH linked AS (
     SELECT DISTINCT x.account_id FROM messages m
     JOIN message_accounts x ON x.business_on = m.business_on AND x.message_id = m.id WHERE m.run_id = :run_id
 ), seen AS (
-    SELECT coalesce(sum(overdue), 0) AS overdue FROM run_shards WHERE run_id = :run_id
+    SELECT coalesce(sum(overdue), 0) AS overdue, coalesce(sum(messages), 0) AS messages
+    FROM run_shards WHERE run_id = :run_id
+), made AS (
+    SELECT count(*) FILTER (WHERE state IN ('sent', 'delivered', 'undelivered')) AS sent,
+           count(*) FILTER (WHERE state = 'failed') AS failed,
+           count(*) FILTER (WHERE state = 'suppressed') AS suppressed,
+           count(*) FILTER (WHERE state = 'cancelled') AS cancelled,
+           count(*) FILTER (WHERE state = 'expired') AS expired,
+           count(*) FILTER (WHERE state IN
+               ('planned', 'awaiting_approval', 'scheduled', 'sending', 'unconfirmed')) AS open
+    FROM messages WHERE run_id = :run_id
 )
 SELECT (SELECT overdue FROM seen) AS overdue, (SELECT count(*) FROM linked) AS covered,
     (SELECT count(*) FROM run_exclusions WHERE run_id = :run_id) AS excluded,
     (SELECT count(*) FROM linked l
      JOIN run_exclusions e ON e.run_id = :run_id AND e.account_id = l.account_id)
-        AS both_ways
+        AS both_ways,
+    (SELECT messages FROM seen) AS messages, made.* FROM made
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """The sums of promise 1 for one run: every overdue account is covered or excluded, none is both."""
+    """The sums of promise 1 for one run: every overdue account is covered or excluded, none is both; and
+    every message that planning made is in one state.
+    """
 
     overdue: int
     covered: int
     excluded: int
     both_ways: int
+    messages: int
+    """As planning wrote them down; the rest is counted from the messages there are."""
+    sent: int
+    """With delivered and undelivered."""
+    failed: int
+    suppressed: int
+    cancelled: int
+    expired: int
+    open: int
+    """Planned, awaiting approval, scheduled, sending, unconfirmed."""
 
     @property
     def agree(self) -> bool:
-        return self.overdue == self.covered + self.excluded and self.both_ways == 0
+        ended = self.sent + self.failed + self.suppressed + self.cancelled + self.expired
+        accounts = self.overdue == self.covered + self.excluded and self.both_ways == 0
+        return accounts and self.messages == ended + self.open
 
 
 def take_over_lost_leases(connection: Connection, limit: int) -> tuple[int, int]:

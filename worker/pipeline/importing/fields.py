@@ -91,11 +91,25 @@ def one_of(words: Sequence[str]) -> Callable[[str], str]:
     return read
 
 
+def one_of_or_none(words: Sequence[str]) -> Callable[[str], str | None]:
+    """The same where the cell may be empty."""
+    read = one_of(words)
+    return lambda cell: read(cell) if cell else None
+
+
 def money(cell: str) -> Decimal:
     """An amount from 0 to below 10^15, in major units of its currency."""
     if not _MONEY.fullmatch(cell):
         raise BadCell("not an amount: digits and a point, 0 or more, at most 4 decimals, no separators")
     return Decimal(cell)
+
+
+def money_owed(cell: str) -> Decimal:
+    """An amount above 0."""
+    value = money(cell)
+    if not value:
+        raise BadCell("is 0")
+    return value
 
 
 def daily_rate(cell: str) -> Decimal | None:

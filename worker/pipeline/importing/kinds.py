@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from functools import partial
 from typing import Any
 
+from worker.domain.holds import HoldType
 from worker.domain.message import CHANNELS
+from worker.domain.rules.vocabulary import OUTCOMES, PURPOSES
 from worker.pipeline.importing import fields
 
 
@@ -21,18 +24,6 @@ class Kind(StrEnum):
     CONTACTS = "contacts"
 
 
-HOLD_TYPES = (
-    "dispute",
-    "hardship",
-    "bankruptcy",
-    "deceased",
-    "attorney",
-    "cease_contact",
-    "promise_to_pay",
-    "breathing_space",
-    "identity_theft",
-    "minor",
-)
 SUPPRESSION_REASONS = (
     "opted_out",
     "invalid_recipient",
@@ -40,19 +31,6 @@ SUPPRESSION_REASONS = (
     "hard_bounce",
     "complaint",
     "manual",
-)
-OUTCOMES = (
-    "sent",
-    "delivered",
-    "undelivered",
-    "failed",
-    "no_answer",
-    "busy",
-    "rejected",
-    "voicemail",
-    "connected",
-    "conversation",
-    "read",
 )
 
 
@@ -136,6 +114,14 @@ def _address(region: str, cell: str, channel: str) -> str:
     return fields.suppressed_address(cell, channel, region)
 
 
+def _promised(cell: str, type_: str) -> Decimal | None:
+    if not cell:
+        return None
+    if type_ != HoldType.PROMISE_TO_PAY:
+        raise fields.BadCell(f"only a {HoldType.PROMISE_TO_PAY} has one")
+    return fields.money_owed(cell)
+
+
 _ACCOUNTS = Spec(
     (
         Field("account_id", fields.identifier),
@@ -156,11 +142,14 @@ _HOLDS = Spec(
         Field("borrower_id", fields.identifier),
         Field("portfolio", fields.identifier_or_none),
         Field("account_id", fields.identifier_or_none),
-        Field("type", fields.one_of(HOLD_TYPES)),
+        Field("type", fields.one_of(tuple(HoldType))),
         Field("starts_on", fields.day),
         Field("ends_on", fields.day_or_none),
         Field("reason", fields.remark),
-    )
+        # Lenient: without the amount the hold still holds, without the row nothing would.
+        Field("promised_amount", _promised, along=("type",), lenient=True),
+    ),
+    optional=frozenset({"promised_amount"}),
 )
 _CONSENTS = Spec(
     (
@@ -181,6 +170,9 @@ _CONTACTS = Spec(
         Field("at", fields.instant),
         Field("channel", fields.one_of(CHANNELS)),
         Field("tier", fields.identifier_or_none),
-        Field("outcome", fields.one_of(OUTCOMES)),
-    )
+        Field("outcome", fields.one_of(tuple(OUTCOMES))),
+        Field("purpose", fields.one_of_or_none(tuple(PURPOSES))),
+        Field("direction", fields.one_of_or_none(("out", "in"))),
+    ),
+    optional=frozenset({"purpose", "direction"}),
 )

@@ -11,7 +11,14 @@ from worker.pipeline.importing.errors import ImportRefused
 from worker.pipeline.importing.kinds import Kind, spec
 from worker.pipeline.importing.rejects import rejects_path, remove_rejects, write_rejects
 from worker.pipeline.importing.rows import RowReader
-from worker.pipeline.importing.source import Progress, Record, encoding_of, open_file, records
+from worker.pipeline.importing.source import (
+    Progress,
+    Record,
+    encoding_of,
+    open_file,
+    records,
+    written_at,
+)
 from worker.store import book, importing
 from worker.store.imports import STATEMENTS
 
@@ -108,6 +115,9 @@ class _Import:
         closes = self._options.snapshot and self._may_close()
         applied = importing.apply(self._connection, self._statements)
         closed = importing.close_missing(self._connection) if closes else 0
+        if self._kind is Kind.ACCOUNTS:
+            snapshot_of = self._options.portfolio if self._options.snapshot else None
+            importing.date_book(self._connection, snapshot_of, written_at(self._file))
         report = self._report(applied, closed)
         self._write_rejects(header, report)
         detail = {**asdict(report), "file": self._path.name, "snapshot": self._options.snapshot}

@@ -2,10 +2,12 @@
 
 import codecs
 import csv
+import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,6 +47,11 @@ def open_file(path: Path) -> BinaryIO:
         file.close()
         raise ImportRefused("not a regular file")
     return file
+
+
+def written_at(file: BinaryIO) -> datetime:
+    """When the file was last written; or copied, if the copy did not keep that."""
+    return datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
 
 
 def encoding_of(file: BinaryIO) -> str:

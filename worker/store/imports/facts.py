@@ -12,13 +12,18 @@ from worker.store.imports.statements import (
     TOUCH,
     Statements,
 )
+from worker.store.promises import due_before
+
+# Of a hold and the row that changes it: the same promise from the same day on, and one with the same end.
+SAME_START = "(h.account_id, h.type, h.starts_at) IS NOT DISTINCT FROM (w.account_id, w.type, w.starts_at)"
+SAME_END = "(h.ends_at, h.promised_amount) IS NOT DISTINCT FROM (w.ends_at, w.promised_amount)"
 
 # A hold that a person lifted stays lifted while the file says of it what it said before. Once the file
 # changes it, it counts anew: too many holds are safe, too few are not.
 HOLDS = Statements(
     target="holds",
     staging="""hold_id text, borrower_id text, portfolio text, account_id text, type text, starts_on date,
-        ends_on date, reason text""",
+        ends_on date, reason text, promised_amount numeric(20, 4)""",
     key=("hold_id",),
     check=f"""
 SELECT i.line, concat_ws('; ', {BORROWER_KNOWN}, {PORTFOLIO_KNOWN}, {ACCOUNT_KNOWN},
@@ -30,20 +35,28 @@ WHERE i.reject IS NULL
     apply=f"""
 WITH wanted AS MATERIALIZED (
     -- The last day counts in full: the hold ends at the midnight after it.
-    SELECT i.line, i.hold_id, i.type, i.reason, b.id AS borrower_id, a.id AS account_id,
+    SELECT i.line, i.hold_id, i.type, i.reason, i.promised_amount, b.id AS borrower_id, a.id AS account_id,
            CAST(i.starts_on AS timestamp) AT TIME ZONE coalesce(p.timezone, 'UTC') AS starts_at,
            CAST(i.ends_on + 1 AS timestamp) AT TIME ZONE coalesce(p.timezone, 'UTC') AS ends_at
     FROM incoming i {BOOK} WHERE i.reject IS NULL
 ), changed AS (
     UPDATE holds h SET account_id = w.account_id, type = w.type, starts_at = w.starts_at, ends_at = w.ends_at,
-           reason = w.reason, lifted_at = NULL, lifted_by = NULL
+           reason = w.reason, promised_amount = w.promised_amount, lifted_at = NULL, lifted_by = NULL,
+           lift_reason = NULL, amount_due_before = coalesce(CASE WHEN {SAME_START}
+               THEN h.amount_due_before END, {due_before("w")}),
+           outcome = CASE WHEN {SAME_START} AND {SAME_END} THEN h.outcome END,
+           judged_at = CASE WHEN {SAME_START} AND {SAME_END} THEN h.judged_at END
     FROM wanted w
-    WHERE h.external_id = w.hold_id AND (h.account_id, h.type, h.starts_at, h.ends_at, h.reason)
-          IS DISTINCT FROM (w.account_id, w.type, w.starts_at, w.ends_at, w.reason)
+    WHERE h.external_id = w.hold_id
+      AND (h.account_id, h.type, h.starts_at, h.ends_at, h.reason, h.promised_amount)
+          IS DISTINCT FROM (w.account_id, w.type, w.starts_at, w.ends_at, w.reason, w.promised_amount)
     RETURNING h.borrower_id
 ), inserted AS (
-    INSERT INTO holds (external_id, borrower_id, account_id, type, starts_at, ends_at, reason, created_by)
-    SELECT hold_id, borrower_id, account_id, type, starts_at, ends_at, reason, 'import' FROM wanted w
+    INSERT INTO holds (external_id, borrower_id, account_id, type, starts_at, ends_at, reason, created_by,
+                       promised_amount, amount_due_before)
+    SELECT hold_id, borrower_id, account_id, type, starts_at, ends_at, reason, 'import', promised_amount,
+           {due_before("w")}
+    FROM wanted w
     WHERE NOT EXISTS (SELECT FROM holds h WHERE h.external_id = w.hold_id) ORDER BY line
     RETURNING borrower_id
 ), {TOUCH} {COUNTS}
@@ -125,7 +138,7 @@ WITH wanted AS MATERIALIZED (
 CONTACTS = Statements(
     target="contacts",
     staging="""contact_id text, borrower_id text, portfolio text, account_id text, at timestamptz,
-        channel text, tier text, outcome text""",
+        channel text, tier text, outcome text, purpose text, direction text""",
     key=("contact_id",),
     check=f"""
 SELECT i.line, concat_ws('; ', {BORROWER_KNOWN}, {PORTFOLIO_KNOWN}, {ACCOUNT_KNOWN},
@@ -137,18 +150,21 @@ WHERE i.reject IS NULL
 """,  # noqa: S608  # parts of our own
     apply=f"""
 WITH wanted AS MATERIALIZED (
-    SELECT i.line, i.contact_id, i.at, i.channel, i.tier, i.outcome, b.id AS borrower_id, a.id AS account_id
+    SELECT i.line, i.contact_id, i.at, i.channel, i.tier, i.outcome, b.id AS borrower_id, a.id AS account_id,
+           coalesce(i.purpose, 'collection') AS purpose, coalesce(i.direction, 'out') AS direction
     FROM incoming i {BOOK} WHERE i.reject IS NULL
 ), changed AS (
     UPDATE contacts c SET account_id = w.account_id, at = w.at, channel = w.channel, tier = w.tier,
-           outcome = w.outcome
+           outcome = w.outcome, purpose = w.purpose, direction = w.direction
     FROM wanted w
-    WHERE c.external_id = w.contact_id AND (c.account_id, c.at, c.channel, c.tier, c.outcome)
-          IS DISTINCT FROM (w.account_id, w.at, w.channel, w.tier, w.outcome)
+    WHERE c.external_id = w.contact_id
+      AND (c.account_id, c.at, c.channel, c.tier, c.outcome, c.purpose, c.direction) IS DISTINCT FROM
+          (w.account_id, w.at, w.channel, w.tier, w.outcome, w.purpose, w.direction)
     RETURNING c.borrower_id
 ), inserted AS (
-    INSERT INTO contacts (external_id, borrower_id, account_id, at, channel, tier, outcome)
-    SELECT contact_id, borrower_id, account_id, at, channel, tier, outcome FROM wanted w
+    INSERT INTO contacts
+        (external_id, borrower_id, account_id, at, channel, tier, outcome, purpose, direction)
+    SELECT contact_id, borrower_id, account_id, at, channel, tier, outcome, purpose, direction FROM wanted w
     WHERE NOT EXISTS (SELECT FROM contacts c WHERE c.external_id = w.contact_id) ORDER BY line
     RETURNING borrower_id
 ), {TOUCH} {COUNTS}

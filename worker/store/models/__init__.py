@@ -16,7 +16,7 @@ from worker.store.models.book import (
     Version,
 )
 from worker.store.models.control import Audit, ClockOffset, MessageMove, Pause
-from worker.store.models.messages import Message, MessageAccount, MessageContent, MessageEvent
+from worker.store.models.messages import Message, MessageAccount, MessageContent, MessageEvent, MessageVerdict
 from worker.store.models.runs import Run, RunExclusion, RunShard
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "MessageContent",
     "MessageEvent",
     "MessageMove",
+    "MessageVerdict",
     "Pause",
     "Portfolio",
     "Receipt",

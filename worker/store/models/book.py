@@ -13,7 +13,9 @@ class Version(Base):
     """A policy, rule pack or template under its hash; never changed, so a run keeps what it began with."""
 
     __tablename__ = "versions"
-    __table_args__ = (CheckConstraint("kind IN ('policy', 'pack', 'template')", name="versions_kind_check"),)
+    __table_args__ = (
+        CheckConstraint("kind IN ('policy', 'pack', 'pack_set', 'template')", name="versions_kind_check"),
+    )
 
     hash: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str]
@@ -23,7 +25,10 @@ class Version(Base):
 
 
 class Portfolio(Base):
-    """One lender's product line, with the policy in force and the mode that says whom it may reach."""
+    """One lender's product line, with the policy in force and the mode that says whom it may reach.
+
+    `book_at` is when the file of accounts that was imported last was written, in Dunlin's time.
+    """
 
     __tablename__ = "portfolios"
     __table_args__ = (
@@ -40,6 +45,7 @@ class Portfolio(Base):
     region: Mapped[str]
     created_at: Mapped[WrittenAt]
     changed_at: Mapped[WrittenAt]
+    book_at: Mapped[datetime | None]
 
 
 class Borrower(Base):
@@ -109,14 +115,24 @@ class Account(Base):
 class Hold(Base):
     """A reason not to collect, on a borrower or on one account: a dispute, hardship, a promise to pay.
 
-    Active from `starts_at` until `ends_at`, or until somebody lifts it.
+    Active from `starts_at` until `ends_at`, or until somebody lifts it. The last four columns are of promises
+    to pay.
     """
 
     __tablename__ = "holds"
     __table_args__ = (
         CheckConstraint("ends_at IS NULL OR ends_at > starts_at", name="holds_check"),
+        CheckConstraint("promised_amount > 0", name="holds_promised"),
+        CheckConstraint("outcome IN ('kept', 'broken')", name="holds_outcome"),
+        CheckConstraint("(outcome IS NULL) = (judged_at IS NULL)", name="holds_judged"),
         # Planning, admission and the claim ask whether a borrower has an active hold.
         Index("holds_active", "borrower_id", postgresql_where=text("lifted_at IS NULL")),
+        # Upkeep looks for promises that have begun or are over.
+        Index(
+            "holds_promises",
+            "starts_at",
+            postgresql_where=text("type = 'promise_to_pay' AND lifted_at IS NULL AND judged_at IS NULL"),
+        ),
     )
 
     id: Mapped[BigKey]
@@ -131,6 +147,11 @@ class Hold(Base):
     created_at: Mapped[WrittenAt]
     lifted_at: Mapped[datetime | None]
     lifted_by: Mapped[str | None]
+    lift_reason: Mapped[str | None]
+    promised_amount: Mapped[Money | None]
+    amount_due_before: Mapped[Money | None]
+    outcome: Mapped[str | None]
+    judged_at: Mapped[datetime | None]
 
 
 class Suppression(Base):
@@ -183,6 +204,7 @@ class Contact(Base):
 
     __tablename__ = "contacts"
     __table_args__ = (
+        CheckConstraint("direction IN ('out', 'in')", name="contacts_direction_check"),
         # Planning asks which tiers an account has had in this delinquency.
         Index("contacts_account", "account_id", "at", postgresql_where=text("account_id IS NOT NULL")),
         # Caps ask for a borrower's recent contacts.
@@ -197,3 +219,5 @@ class Contact(Base):
     channel: Mapped[str]
     tier: Mapped[str | None]
     outcome: Mapped[str]
+    purpose: Mapped[str] = mapped_column(server_default=text("'collection'"))
+    direction: Mapped[str] = mapped_column(server_default=text("'out'"))

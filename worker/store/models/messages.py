@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import ARRAY, CheckConstraint, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.store.models.base import BY_MONTH, Base, BigInt, BigKey, Money, SmallInt
@@ -116,6 +116,7 @@ class Message(Base):
     decide_at: Mapped[datetime]
     admitted_at: Mapped[datetime | None]
     facts_seen_at: Mapped[datetime | None]
+    rules_hash: Mapped[str | None]
     send_at: Mapped[datetime | None]
     send_before: Mapped[datetime | None]
     expires_at: Mapped[datetime]
@@ -176,6 +177,29 @@ class MessageContent(Base):
     sha256: Mapped[str]
     template_hash: Mapped[str]
     purged_at: Mapped[datetime | None]
+
+
+class MessageVerdict(Base):
+    """One decision on a message: the rules that objected, the packs that were asked, the facts they saw."""
+
+    __tablename__ = "message_verdicts"
+    __table_args__ = (
+        CheckConstraint(
+            "decision IN ('allow', 'defer', 'suppress', 'await_approval', 'expire', 'later')",
+            name="message_verdicts_decision_check",
+        ),
+        BY_MONTH,
+    )
+
+    business_on: Mapped[date] = mapped_column(primary_key=True)
+    # explain and evidence read a message's verdicts in order.
+    message_id: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(primary_key=True)
+    decision: Mapped[str]
+    rules: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    until_at: Mapped[datetime | None]
+    rules_hash: Mapped[str]
+    facts: Mapped[dict[str, Any]]
 
 
 class MessageEvent(Base):

@@ -8,12 +8,15 @@ CREATE FUNCTION dunlin_now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
 $$;
 
 -- Every change of a message's state is checked against the table of moves and leaves an event, whoever makes it.
+-- A person who acts by hand is named in the transaction, with their reason; else the process is.
 -- Without nested loops, because a plan that was cached for one row would be walked for thousands.
 CREATE FUNCTION dunlin_message_moved() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
 DECLARE
     bad record;
     now timestamptz := dunlin_now();
-    actor text := coalesce(nullif(current_setting('application_name'), ''), session_user);
+    actor text := coalesce(nullif(current_setting('dunlin.actor', true), ''),
+                           nullif(current_setting('application_name'), ''), session_user);
+    why text := nullif(current_setting('dunlin.why', true), '');
 BEGIN
     SELECT o.state AS from_state, n.state AS to_state, n.id INTO bad
     FROM new_rows n JOIN old_rows o ON o.id = n.id AND o.business_on = n.business_on
@@ -24,7 +27,8 @@ BEGIN
             USING ERRCODE = 'check_violation';
     END IF;
     INSERT INTO message_events (business_on, message_id, attempt_id, at, kind, from_state, to_state, reason, actor)
-    SELECT n.business_on, n.id, n.attempt_id, now, 'state', o.state, n.state, n.reason, actor
+    SELECT n.business_on, n.id, n.attempt_id, now, 'state', o.state, n.state,
+           CASE WHEN why IS NULL THEN n.reason ELSE concat_ws(': ', n.reason, why) END, actor
     FROM new_rows n JOIN old_rows o ON o.id = n.id AND o.business_on = n.business_on
     WHERE n.state <> o.state;
     RETURN NULL;
@@ -49,7 +53,7 @@ BEGIN
     IF parent = 'messages' THEN
         EXECUTE format('CREATE TRIGGER message_moved AFTER UPDATE ON %I REFERENCING OLD TABLE AS old_rows '
             'NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION dunlin_message_moved()', partition);
-    ELSIF parent = 'message_events' THEN
+    ELSIF parent IN ('message_events', 'message_verdicts') THEN
         EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON %I '
             'FOR EACH STATEMENT EXECUTE FUNCTION dunlin_append_only()', partition);
     END IF;
@@ -66,8 +70,8 @@ DECLARE
     made integer := 0;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('dunlin_make_months'));
-    FOREACH parent IN ARRAY ARRAY['messages', 'message_accounts', 'message_contents', 'attempts', 'receipts',
-                                  'message_events'] LOOP
+    FOREACH parent IN ARRAY ARRAY['messages', 'message_accounts', 'message_contents', 'message_verdicts',
+                                  'attempts', 'receipts', 'message_events'] LOOP
         FOR i IN 0 .. months - 1 LOOP
             month := (date_trunc('month', first::timestamp) + make_interval(months => i))::date;
             partition := parent || to_char(month, '_YYYY_MM');
@@ -96,6 +100,10 @@ CREATE TRIGGER message_events_append_only BEFORE UPDATE OR DELETE ON message_eve
     FOR EACH ROW EXECUTE FUNCTION dunlin_append_only();
 CREATE TRIGGER message_events_no_truncate BEFORE TRUNCATE ON message_events
     FOR EACH STATEMENT EXECUTE FUNCTION dunlin_append_only();
+CREATE TRIGGER message_verdicts_append_only BEFORE UPDATE OR DELETE ON message_verdicts
+    FOR EACH ROW EXECUTE FUNCTION dunlin_append_only();
+CREATE TRIGGER message_verdicts_no_truncate BEFORE TRUNCATE ON message_verdicts
+    FOR EACH STATEMENT EXECUTE FUNCTION dunlin_append_only();
 CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON audit
     FOR EACH ROW EXECUTE FUNCTION dunlin_append_only();
 CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit
@@ -105,11 +113,13 @@ CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit
 CREATE TABLE messages_default PARTITION OF messages DEFAULT;
 CREATE TABLE message_accounts_default PARTITION OF message_accounts DEFAULT;
 CREATE TABLE message_contents_default PARTITION OF message_contents DEFAULT;
+CREATE TABLE message_verdicts_default PARTITION OF message_verdicts DEFAULT;
 CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
 CREATE TABLE receipts_default PARTITION OF receipts DEFAULT;
 CREATE TABLE message_events_default PARTITION OF message_events DEFAULT;
 SELECT dunlin_guard_partition('messages', 'messages_default'),
-       dunlin_guard_partition('message_events', 'message_events_default');
+       dunlin_guard_partition('message_events', 'message_events_default'),
+       dunlin_guard_partition('message_verdicts', 'message_verdicts_default');
 SELECT dunlin_make_months((current_date - interval '1 month')::date, 5);
 
 -- The types of the active holds that stop a message: those on the borrower, or else, if every account of the

@@ -2,7 +2,7 @@
 
 CREATE TABLE versions (
     hash text PRIMARY KEY,
-    kind text NOT NULL CHECK (kind IN ('policy', 'pack', 'template')),
+    kind text NOT NULL CHECK (kind IN ('policy', 'pack', 'pack_set', 'template')),
     name text NOT NULL,
     body jsonb NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -18,7 +18,9 @@ CREATE TABLE portfolios (
     borrower_zone text,
     region text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- When the file of accounts that was imported last was written: a later payment cannot be in the book.
+    book_at timestamptz
 );
 
 CREATE TABLE borrowers (
@@ -70,10 +72,21 @@ CREATE TABLE holds (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     lifted_at timestamptz,
     lifted_by text,
-    CHECK (ends_at IS NULL OR ends_at > starts_at)
+    lift_reason text,
+    -- Of a promise to pay, in the currency of the accounts it covers: how much was promised (NULL: all that is
+    -- due), what was overdue when it began, and what the ledger said after its end.
+    promised_amount numeric(20, 4) CONSTRAINT holds_promised CHECK (promised_amount > 0),
+    amount_due_before numeric(20, 4),
+    outcome text CONSTRAINT holds_outcome CHECK (outcome IN ('kept', 'broken')),
+    judged_at timestamptz,
+    CHECK (ends_at IS NULL OR ends_at > starts_at),
+    CONSTRAINT holds_judged CHECK ((outcome IS NULL) = (judged_at IS NULL))
 );
 -- Planning, admission and the claim ask whether a borrower has an active hold.
 CREATE INDEX holds_active ON holds (borrower_id) WHERE lifted_at IS NULL;
+-- Upkeep looks for promises that have begun or are over.
+CREATE INDEX holds_promises ON holds (starts_at)
+    WHERE type = 'promise_to_pay' AND lifted_at IS NULL AND judged_at IS NULL;
 
 CREATE TABLE suppressions (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -112,7 +125,9 @@ CREATE TABLE contacts (
     at timestamptz NOT NULL,
     channel text NOT NULL,
     tier text,
-    outcome text NOT NULL
+    outcome text NOT NULL,
+    purpose text NOT NULL DEFAULT 'collection',
+    direction text NOT NULL DEFAULT 'out' CHECK (direction IN ('out', 'in'))
 );
 -- Planning asks which tiers an account has had in this delinquency; caps ask for a borrower's recent contacts.
 CREATE INDEX contacts_account ON contacts (account_id, at) WHERE account_id IS NOT NULL;
@@ -191,6 +206,8 @@ CREATE TABLE messages (
     admitted_at timestamptz,
     -- borrowers.facts_changed_at as admission saw it. Compared for equality: an import may write early, commit late.
     facts_seen_at timestamptz,
+    -- The set of rule packs admission asked; a message decided by others is decided again before it goes.
+    rules_hash text,
     send_at timestamptz,
     send_before timestamptz,
     expires_at timestamptz NOT NULL,
@@ -269,6 +286,20 @@ CREATE TABLE message_contents (
 ) PARTITION BY RANGE (business_on);
 -- The inbox and explain read a message's text.
 CREATE INDEX message_contents_message ON message_contents (message_id);
+
+-- One row for each decision on a message: what was asked, what was seen, what came out.
+CREATE TABLE message_verdicts (
+    business_on date NOT NULL,
+    message_id uuid NOT NULL,
+    at timestamptz NOT NULL,
+    decision text NOT NULL CHECK (decision IN ('allow', 'defer', 'suppress', 'await_approval', 'expire', 'later')),
+    rules text[] NOT NULL,
+    until_at timestamptz,
+    rules_hash text NOT NULL,
+    facts jsonb NOT NULL,
+    -- explain and evidence read a message's verdicts in order.
+    PRIMARY KEY (business_on, message_id, at)
+) PARTITION BY RANGE (business_on);
 
 CREATE TABLE attempts (
     business_on date NOT NULL,

@@ -1,0 +1,71 @@
+"""What borrowers were told lately, by us or before us, and what is reserved for later: what caps count."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, RowMapping, text
+
+from worker.store.addresses import ADDRESS
+
+LOOK_BACK_DAYS = 62
+"""Longer than the longest window of a cap, two calendar months."""
+
+_RECENT = text(f"""
+WITH people AS MATERIALIZED (
+    SELECT unnest(CAST(:borrowers AS bigint[])) AS id
+    UNION SELECT id FROM borrowers WHERE phone = ANY(CAST(:phones AS text[]))
+), owed AS MATERIALIZED (
+    SELECT a.id, a.borrower_id FROM people p JOIN accounts a ON a.borrower_id = p.id
+), linked AS MATERIALIZED (
+    SELECT x.business_on, x.message_id, o.borrower_id, array_agg(CAST(x.account_id AS text)) AS debts
+    FROM owed o JOIN message_accounts x ON x.account_id = o.id
+     AND x.business_on >= CAST(CAST(:since AS timestamptz) AS date) - 1
+    GROUP BY 1, 2, 3
+)
+SELECT l.borrower_id, m.mode = 'sandbox' AS sandbox, m.channel, m.purpose, {ADDRESS} AS endpoint, l.debts,
+       m.state IN ('scheduled', 'sending', 'unconfirmed') AS reserved, m.state AS outcome, 'out' AS direction,
+       CASE WHEN m.state = 'scheduled' THEN greatest(m.send_at, CAST(:now AS timestamptz))
+            ELSE coalesce(m.sent_at, m.attempted_at, m.send_at) END AS at
+FROM linked l JOIN messages m ON m.business_on = l.business_on AND m.id = l.message_id
+JOIN borrowers b ON b.id = m.borrower_id
+WHERE m.state IN ('scheduled', 'sending', 'unconfirmed', 'sent', 'delivered', 'undelivered')
+UNION ALL
+-- Where a past contact went is not known: it counts for the address the borrower has now.
+SELECT m.borrower_id, NULL, m.channel, m.purpose, {ADDRESS},
+       CASE WHEN m.account_id IS NULL THEN (SELECT array_agg(CAST(o.id AS text)) FROM owed o
+                                            WHERE o.borrower_id = m.borrower_id)
+            ELSE ARRAY[CAST(m.account_id AS text)] END,
+       false, m.outcome, m.direction, m.at
+FROM people p JOIN contacts m ON m.borrower_id = p.id AND m.at >= :since
+JOIN borrowers b ON b.id = m.borrower_id
+""")  # noqa: S608  # the address expression is a constant of ours
+
+_SPOKEN_OF = text("""
+SELECT a.id FROM unnest(CAST(:accounts AS bigint[])) AS a(id)
+WHERE EXISTS (SELECT FROM contacts c WHERE c.account_id = a.id AND c.outcome <> 'failed')
+   OR EXISTS (SELECT FROM message_accounts x JOIN messages m
+                  ON m.business_on = x.business_on AND m.id = x.message_id
+              WHERE x.account_id = a.id AND m.mode = :mode
+                AND m.state IN ('sending', 'unconfirmed', 'sent', 'delivered', 'undelivered'))
+""")
+
+
+def recent(
+    connection: Connection,
+    borrowers: Collection[int],
+    phones: Collection[str],
+    since: datetime,
+    now: datetime,
+) -> Sequence[RowMapping]:
+    """Contacts of these borrowers, and of whoever else has one of these numbers, since then, in one query.
+
+    `sandbox` NULL: a contact from outside, which counts in every mode.
+    """
+    values = {"borrowers": sorted(borrowers), "phones": sorted(phones), "since": since, "now": now}
+    return connection.execute(_RECENT, values).mappings().all()
+
+
+def spoken_of(connection: Connection, accounts: Collection[int], mode: str) -> set[int]:
+    """Those of these accounts about which anything was ever said in this mode, or before us."""
+    found = connection.execute(_SPOKEN_OF, {"accounts": sorted(accounts), "mode": mode})
+    return set(found.scalars())

@@ -25,6 +25,7 @@ unit: .venv/ready
 
 SCALE ?= 100000
 bench: .venv/ready
+	$(BIN)/python tests/bench/rules.py
 	$(BIN)/python tests/bench/plan.py --scale $(SCALE)
 
 # The locks name versions and hashes and no index: they install from whichever one pip is set up for.

@@ -47,6 +47,7 @@ class AdmitSummary:
 def admit_due(runtime: Runtime) -> AdmitSummary:
     """Decides planned messages until none is left or time is up."""
     go_on, counts = runtime.box(), Counter[str]()
+    runtime.policies.refresh()
     with runtime.engine.connect() as connection:
         shards = store.shards_waiting(connection)
     if shards and not runtime.policies.packs_kept:

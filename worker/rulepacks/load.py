@@ -32,15 +32,22 @@ class Shelf:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
+        self._seen = _stamps(folder)
         self.packs: Mapping[str, LoadedPack] = load_all(folder)
 
     def set_hash(self) -> str:
         """Names the packs as a whole: a message decided by another set is decided again."""
         named = sorted((name, loaded.hash) for name, loaded in self.packs.items())
-        return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
     def refresh(self) -> list[str]:
-        """Reads the files again; says what is wrong with them, and then keeps what was there."""
+        """Reads the files again if any has changed; says what is wrong with them, and then keeps what was
+        there. Cheap enough for every wake-up.
+        """
+        stamps = _stamps(self._folder)
+        if stamps == self._seen:
+            return []
+        self._seen = stamps
         try:
             self.packs = load_all(self._folder)
         except PackInvalid as error:
@@ -71,6 +78,11 @@ def load_all(folder: Path | None = None) -> dict[str, LoadedPack]:
     if problems:
         raise PackInvalid(problems)
     return found
+
+
+def _stamps(folder: Path | None) -> list[tuple[str, int, int]]:
+    files = [*SHIPPED.glob("*.toml"), *(folder.glob("*.toml") if folder else ())]
+    return sorted((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 
 
 def load_one(file: Path) -> LoadedPack:

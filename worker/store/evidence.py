@@ -40,6 +40,10 @@ _PARTS: Mapping[str, str] = {
     "events": """
         SELECT x.* FROM told JOIN message_events x USING (business_on, message_id) ORDER BY x.at, x.seq
     """,
+    "verdicts": """
+        SELECT x.* FROM told JOIN message_verdicts x USING (business_on, message_id)
+        ORDER BY x.at, x.message_id
+    """,
     "attempts": """
         SELECT x.* FROM told JOIN attempts x USING (business_on, message_id) ORDER BY x.claimed_at, x.id
     """,

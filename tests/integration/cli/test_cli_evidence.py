@@ -177,7 +177,7 @@ def test_the_policy_and_the_templates_behind_a_text_are_in_the_copy_under_their_
     files = export(dunlin, tmp_path / "copy")
     kept = [json.loads(content) for name, content in files.items() if name.startswith("versions/")]
     bodies = {row["kind"]: (row["hash"], row["body"]) for row in kept}
-    assert bodies.keys() == {"policy", "template"}
+    assert bodies.keys() == {"policy", "pack", "pack_set", "template"}
     assert bodies["policy"][0] == policy_hash(bodies["policy"][1]) == rows(files, "runs")[0]["policy_hash"]
     assert bodies["template"][0] == template_hash(bodies["template"][1])
     manifest = json.loads(files["manifest.json"])

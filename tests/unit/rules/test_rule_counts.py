@@ -54,6 +54,16 @@ def test_a_full_window_waits_for_the_local_midnight_at_which_it_has_room(
         assert_deferred(verdict, until)
 
 
+def test_room_comes_only_when_all_but_the_newest_have_left_the_window(ask: Any) -> None:
+    verdict = ask(cap(1, ROLLING), NOON, history=[sent("2026-11-20"), sent("2026-11-22")])
+    assert_deferred(verdict, "2026-11-29T00:00:00+00:00")
+
+
+def test_a_month_of_thirty_one_days_ends_with_its_last(ask: Any) -> None:
+    verdict = ask(cap(1, MONTH), "2026-12-10T12:00:00+00:00", history=[sent("2026-12-01")])
+    assert_deferred(verdict, "2027-01-01T00:00:00+00:00")
+
+
 def test_days_are_those_of_the_recipients_first_zone(ask: Any) -> None:
     late = sent("2026-11-24T02:00:00+00:00")  # still the 23rd in New York
     one_a_day = cap(1, 'kind = "rolling_days", n = 1')
@@ -137,6 +147,8 @@ def test_after_the_first_talk_only_what_came_later_counts_whoever_began_it(ask: 
     talk = sent("2026-11-22", "email", "conversation", direction="in")
     assert ask(rules, NOON, history=before) == Allow()
     assert ask(rules, NOON, history=[*before, talk, sent("2026-11-23")]) == Allow()
+    ours = sent("2026-11-22", "email", "conversation")
+    assert ask(rules, NOON, history=[ours, sent("2026-11-23")]) == Allow()
     full = ask(rules, NOON, history=[talk, sent("2026-11-23"), sent("2026-11-24")])
     assert_deferred(full, "2026-11-30T00:00:00+00:00")
 
@@ -152,6 +164,8 @@ def test_a_message_does_not_overfill_a_window_that_holds_one_reserved_for_later(
     reserved = [sent("2026-11-27", reserved=True), sent("2026-11-29", reserved=True)]
     verdict = ask(cap(2, ROLLING), NOON, history=reserved)
     assert_deferred(verdict, "2026-12-04T00:00:00+00:00")
+    between = [sent("2026-11-22"), sent("2026-11-27", reserved=True), sent("2026-11-28", reserved=True)]
+    assert_deferred(ask(cap(3, ROLLING), NOON, history=between), "2026-11-29T00:00:00+00:00")
     one = ask(cap(1, 'kind = "rolling_days", n = 2'), NOON, history=reserved[:1])
     assert one == Allow(datetime.fromisoformat("2026-11-26T00:00:00+00:00"))
 
@@ -187,6 +201,12 @@ def test_a_talk_is_followed_by_days_of_rest_its_own_day_the_first(
         assert verdict == Allow()
     else:
         assert_deferred(verdict, until, "test.rest")
+
+
+def test_a_talk_noted_for_later_closes_the_day_it_is_on(ask: Any) -> None:
+    later = {"at": "2026-11-26T10:00:00+00:00", "channel": "voice", "outcome": "conversation"}
+    verdict = ask(TALK, NOON, "agent_call", history=[later])
+    assert verdict == Allow(datetime.fromisoformat("2026-11-26T00:00:00+00:00"))
 
 
 GAP = '[[gaps]]\nid = "test.gap"\nchannels = ["agent_call", "voice"]\nper = ["endpoint"]\nmin_minutes = 5\n'

@@ -129,6 +129,8 @@ def test_nothing_goes_on_a_day_on_which_no_pack_is_in_force(make_pack: Make) -> 
     ended = type(pack)(**{f: getattr(pack, f) for f in pack.__slots__} | {"effective_to": date(2026, 11, 23)})
     assert decide(Stack([ended]), facts(), [], NOON) == Suppress(("engine.nothing_in_force",))
     assert isinstance(decide(Stack([ended, pack]), facts(), [], NOON), Allow)
+    caps_only = make_pack(CAP, "other").pack
+    assert isinstance(decide(Stack([ended, caps_only]), facts(), [], NOON.replace(hour=23)), Allow)
 
 
 def test_packs_that_disagree_on_the_default_zone_leave_it_unknown(make_pack: Make) -> None:

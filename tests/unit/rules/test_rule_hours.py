@@ -163,6 +163,12 @@ def test_agreed_hours_extend_or_replace_as_the_rule_says(
         assert_deferred(verdict, until)
 
 
+def test_agreed_hours_that_join_those_of_the_rule_are_one_opening(ask: Any) -> None:
+    agreed = {"agreed_windows": {"daily": ["21:00-23:00"]}}
+    verdict = ask(DAILY + 'agreement = "extends"\n', "2026-11-24T12:00:00+00:00", recipient=agreed)
+    assert verdict == Allow(datetime.fromisoformat("2026-11-24T23:00:00+00:00"))
+
+
 def test_agreed_hours_may_run_over_midnight(ask: Any) -> None:
     agreed = {"agreed_windows": {"fri": ["22:00-02:00"]}}
     rules = DAILY + 'agreement = "extends"\n'

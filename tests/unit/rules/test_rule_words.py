@@ -139,6 +139,10 @@ def test_content_is_required_only_where_all_that_the_rule_names_holds(
     assert ask(CONTENT, NOON, **({"request": LACKING} | change)) == Allow()
 
 
+def test_a_message_of_unknown_tier_is_held_to_the_content_of_every_tier(ask: Any) -> None:
+    assert_suppressed(ask(CONTENT, NOON, request={**LACKING, "tier": ""}), "test.content")
+
+
 SHAPE = """
 [[content]]
 id = "test.shape"

@@ -70,8 +70,7 @@ def _receipts(rows: Iterable[Row]) -> Iterable[str]:
 
 
 def _versions(rows: Iterable[Row]) -> Iterable[str]:
-    # How a pack is hashed only its loader knows; what is kept of it is shown as it is.
-    hashes = {"policy": policy_hash, "template": template_hash}
+    hashes = {"policy": policy_hash, "pack": policy_hash, "template": template_hash}
     for row in rows:
         if row["kind"] in hashes and hashes[row["kind"]](row["body"]) != row["hash"]:
             yield f"{row['kind']} {row['hash']}: its body has another hash"
@@ -81,6 +80,7 @@ def _not_kept(record: Record) -> Iterable[str]:
     kept = {row["hash"] for row in record.versions}
     wanted = {("policy", row["policy_hash"]) for row in record.parts["runs"]}
     wanted |= {("template", row["template_hash"]) for row in record.parts["contents"]}
+    wanted |= {("pack_set", row["rules_hash"]) for row in record.parts["verdicts"]}
     for kind, digest in sorted(wanted):
         if digest not in kept:
             yield f"{kind} {digest}"

@@ -16,6 +16,7 @@ _ROWS = (
     "runs",
     "messages",
     "message_accounts",
+    "verdicts",
     "events",
     "attempts",
     "receipts",

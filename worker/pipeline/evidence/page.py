@@ -51,6 +51,7 @@ _MESSAGE = (
 )
 _OF_MESSAGE = (
     ("About", "message_accounts", "external_id tier dpd amount_due"),
+    ("Verdicts", "verdicts", "at decision rules until_at rules_hash facts"),
     ("Events", "events", "at kind from_state to_state reason actor"),
     ("Attempts", "attempts", "n id claimed_at started_at finished_at outcome code provider provider_id"),
     ("Receipts", "receipts", "received_at status code provider_id moved_to raw"),

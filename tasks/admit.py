@@ -7,7 +7,7 @@ from tasks.process import runtime
 from worker.app import app
 from worker.domain.states import State
 from worker.pipeline.admit import admit_due
-from worker.pump import wake
+from worker.pump import wake_all
 from worker.wiring import channels
 
 
@@ -16,6 +16,5 @@ def admit() -> dict[str, Any]:
     """Decides planned messages."""
     summary = admit_due(runtime())
     if summary.by_state.get(State.SCHEDULED):
-        for channel in channels():
-            wake(app, "tasks.send", channel, channel=channel)
+        wake_all(app, [("tasks.send", channel, {"channel": channel}) for channel in channels()])
     return asdict(summary)

@@ -14,14 +14,16 @@ from celery.signals import (
     beat_init,
     setup_logging,
     task_success,
+    worker_init,
     worker_shutdown,
     worker_shutting_down,
 )
 from kombu import Exchange, Queue
 
-from worker import logs, settings, slots
+from worker import farewell, logs, reconnect, settings, slots
 from worker.domain.message import CHANNELS
 from worker.pump import CONTROL, EXPIRES_S, Pump
+from worker.task import Task
 
 VISIBILITY_TIMEOUT_S = 3600
 TIME_LIMIT_S = 180
@@ -52,9 +54,12 @@ def _schedule(pump_s: float) -> dict[str, dict[str, Any]]:
 
 BROKER = {
     "visibility_timeout": VISIBILITY_TIMEOUT_S,
-    # Without these a half-open connection or a paused server blocks for ever.
-    "socket_timeout": 10,
-    "socket_connect_timeout": 5,
+    # Without these a half-open connection or a paused server blocks for ever. Short, because a task that
+    # waits for one holds up a worker that is told to stop.
+    "socket_timeout": 5,
+    "socket_connect_timeout": 3,
+    # A wake-up is tried once: whoever waits for a broker that is away does so by `worker.reconnect`.
+    "max_retries": 0,
     "socket_keepalive": True,
     "health_check_interval": 25,
     "unacked_restore_interval": 5,
@@ -91,6 +96,7 @@ WORKER = {
     "worker_send_task_events": True,
     "worker_hijack_root_logger": False,
     "worker_redirect_stdouts": False,
+    "worker_consumer": reconnect.Consumer,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
 }
@@ -99,7 +105,7 @@ WORKER = {
 def make_app() -> Celery:
     """The app of this process, from its settings."""
     config = settings.current()
-    celery = Celery("dunlin", broker=config.redis_url.get_secret_value(), set_as_current=True)
+    celery = Celery("dunlin", broker=config.redis_url.get_secret_value(), task_cls=Task, set_as_current=True)
     celery.conf.update(
         **TASKS,
         **WORKER,
@@ -135,10 +141,15 @@ def _alive_by_publishing(**_: Any) -> None:
     after_task_publish.connect(_alive, weak=False)
 
 
+@worker_init.connect
+def _watch(**_: Any) -> None:
+    farewell.watch()
+
+
 @worker_shutting_down.connect
 def _stopping(**_: Any) -> None:
     # The pool's processes are not told by Celery; they look before they begin anything new.
-    slots.say_stopping()
+    farewell.ask()
 
 
 @worker_shutdown.connect

@@ -4,6 +4,7 @@ start-up.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 from redis import Redis
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, text
 from worker import settings, wiring
 from worker.channels.base import Misconfigured
 from worker.portfolios.load import PolicyInvalid
-from worker.rendering.check import Problem, check
+from worker.rendering.check import Problem
 from worker.rendering.environment import TemplateBroken, TemplateMissing
 from worker.sandbox.client import SandboxClient, SandboxUnreachable
 from worker.store import partitions, schema
@@ -48,16 +49,12 @@ def examine() -> list[Finding]:
 
 
 def template_problems() -> list[Problem]:
-    """Everything wrong with the templates of the portfolios' locales and tiers, and with the policies'
-    words.
+    """Everything wrong with what the portfolios' messages say: templates, the policies' words, and what their
+    rule packs ask for.
     """
-    catalogue, problems = wiring.catalogue(), []
-    for version in wiring.policies().values():
-        policy = version.policy
-        problems += check(
-            catalogue, policy.tiers, [policy.portfolio.locale], creditor=policy.creditor_words()
-        )
-    return list(dict.fromkeys(problems))
+    looked, today = wiring.content_check(), datetime.now(UTC).date()
+    versions = wiring.portfolio_files().values()
+    return list(dict.fromkeys(problem for version in versions for problem in looked.problems(version, today)))
 
 
 def _database(name: str) -> Iterator[Finding]:
@@ -114,7 +111,7 @@ def _broker(name: str) -> Iterator[Finding]:
 
 def _policies(name: str) -> Iterator[Finding]:
     try:
-        versions = wiring.policies()
+        versions = wiring.portfolio_files()
     except PolicyInvalid as error:
         for problem in error.problems:
             yield Finding(name, "error", problem)
@@ -143,7 +140,7 @@ def _templates(name: str) -> Iterator[Finding]:
 
 def _providers(_name: str) -> Iterator[Finding]:
     try:
-        versions = wiring.policies()
+        versions = wiring.portfolio_files()
     except PolicyInvalid:
         return
     needed = {

@@ -11,8 +11,8 @@ ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def leave_when_asked() -> None:
-    """From now on the first of these signals raises KeyboardInterrupt, and those after it do nothing: so every
-    context is left, and what leaving one takes is not cut short.
+    """From now on the first of these signals raises KeyboardInterrupt, and those after it do nothing: so
+    every context is left, and what leaving one takes is not cut short.
     """
     for number in _heeded():
         signal.signal(number, _leave)

@@ -2,8 +2,11 @@
 
 import logging
 import sys
+from typing import Any
 
 import structlog
+
+from worker.failures import where
 
 QUIET = (
     "twilio.http_client",
@@ -23,6 +26,7 @@ def configure(log_format: str, level: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _name_the_error,
     ]
     last: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
@@ -50,3 +54,16 @@ def configure(log_format: str, level: str) -> None:
     # One line per task received and done, arguments included: Flower shows that better.
     for name in ("celery.app.trace", "celery.worker.strategy"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _name_the_error(
+    _logger: Any, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    # A traceback shows texts and addresses, and one for a terminal shows the variables too.
+    info = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    error = info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        event.update(error=type(error).__name__, where=where(error))
+    return event

@@ -16,6 +16,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from worker.domain.message import CHANNELS
 
 PREFIX = "DUNLIN_"
+KNOWN_TO_ALL = "sandbox"
+"""The stand-in's token as it is published: it proves nothing."""
+HS256_KEY_BYTES = 32
+"""RFC 7518, section 3.2: the key is at least as long as the hash."""
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -63,7 +67,7 @@ class Settings(BaseSettings):
     sandbox_url: str = "http://127.0.0.1:8026"
     sandbox_smtp_host: str = "127.0.0.1"
     sandbox_smtp_port: Port = 8025
-    sandbox_auth_token: SecretStr = SecretStr("sandbox")
+    sandbox_auth_token: SecretStr = SecretStr(KNOWN_TO_ALL)
 
     twilio_account_sid: str = ""
     twilio_auth_token: SecretStr = SecretStr("")
@@ -137,6 +141,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         self._leases_outlive_requests()
+        self._inbox_key_fits()
         if self.environment != "production":
             return self
         required = ("flower_basic_auth", "inbox_jwt_key", "unsubscribe_key")
@@ -151,6 +156,13 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}PUBLIC_URL must be https in production")
         return self
 
+    def _inbox_key_fits(self) -> None:
+        key, algorithm = self.inbox_jwt_key.get_secret_value(), self.inbox_jwt_algorithm
+        if key and algorithm == "HS256" and len(key.encode()) < HS256_KEY_BYTES:
+            raise ValueError(f"{PREFIX}INBOX_JWT_KEY must have at least {HS256_KEY_BYTES} bytes for HS256")
+        if key and algorithm != "HS256" and "-----BEGIN" not in key:
+            raise ValueError(f"{PREFIX}INBOX_JWT_KEY must be a PEM public key for {algorithm}")
+
     def _leases_outlive_requests(self) -> None:
         if self.deadline_s * 2 > self.lease_s:
             raise ValueError(f"{PREFIX}DEADLINE_S must be at most half of {PREFIX}LEASE_S")
@@ -160,6 +172,11 @@ class Settings(BaseSettings):
                 f"{PREFIX}LEASE_S must be more than {slowest:g}: a mail begun at {PREFIX}DEADLINE_S may take "
                 f"{PREFIX}SMTP_TIMEOUT_S and {PREFIX}SMTP_DATA_TIMEOUT_S more"
             )
+
+    def sandbox_may_sign(self) -> bool:
+        """Whether a webhook signed by the providers' stand-in can be genuine."""
+        token = self.sandbox_auth_token.get_secret_value()
+        return self.environment != "production" or token not in ("", KNOWN_TO_ALL)
 
     def provider_options(self, provider: str) -> dict[str, str]:
         """This provider's settings without their prefix, secrets opened.

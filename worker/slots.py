@@ -1,4 +1,5 @@
-"""What the processes of one worker tell each other: who sends on which channel, and that it is time to stop.
+"""What the processes of one worker tell each other: who sends on which channel, who is in a task, and that it
+is time to stop.
 
 One channel must not hold every process: a slow provider would silence the others.
 
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 STOPPING = "stopping"
+WORKING = "working"
 
 
 @contextmanager
@@ -30,6 +32,37 @@ def slot(name: str, limit: int, folder: Path | None = None) -> Iterator[bool]:
             yield True
             return
     yield False
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Holds what `idle` looks for; for a process of the pool, around each task."""
+    place = _place(os.getppid())
+    place.mkdir(mode=0o700, exist_ok=True)
+    with (place / WORKING).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
+@contextmanager
+def idle() -> Iterator[bool]:
+    """Whether no process of this worker's pool is in a task; while it holds, none begins one.
+
+    For the worker's main process.
+    """
+    place = _place(os.getpid())
+    try:
+        lock = (place / WORKING).open("w")
+    except FileNotFoundError:  # `clear` was here: everything is over
+        yield True
+        return
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def say_stopping() -> None:

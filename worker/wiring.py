@@ -2,7 +2,9 @@
 
 import os
 import socket
+from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 
 from sqlalchemy import Engine
 
@@ -10,9 +12,10 @@ from worker import settings
 from worker.channels import registry
 from worker.channels.base import Channel, ProviderConfig
 from worker.domain.clock import SystemClock
+from worker.pipeline.content import ContentCheck
 from worker.pipeline.policies import Policies, check_stacks, years_to_keep
 from worker.pipeline.runtime import Runtime, Timing
-from worker.portfolios.load import Version, load_all
+from worker.portfolios.load import PolicyInvalid, Version, load_all, load_one
 from worker.rendering.catalogue import Catalogue, default_root
 from worker.rulepacks.load import Shelf
 from worker.settings import Settings
@@ -27,15 +30,58 @@ def engine(role: str) -> Engine:
     return make_engine(settings.current().database_url.get_secret_value(), role)
 
 
-def policies() -> dict[str, Version]:
-    """The portfolio files as they are now.
+def portfolio_files() -> dict[str, Version]:
+    """The portfolio files as they are now, whatever their messages would say.
 
     Raises:
         PolicyInvalid: says which file, key and why.
     """
-    versions = load_all(settings.current().portfolios_dir, registry.providers_by_channel())
+    config = settings.current()
+    if config.portfolios_dir is None and config.environment == "production":
+        raise PolicyInvalid(["production works with no samples: set DUNLIN_PORTFOLIOS_DIR to your folder"])
+    versions = load_all(config.portfolios_dir, registry.providers_by_channel())
     check_stacks(versions, shelf().packs)
     return versions
+
+
+def policies() -> dict[str, Version]:
+    """The portfolio files as they are now, fit to be worked with: what they say may be said.
+
+    Raises:
+        PolicyInvalid: says which file, key or template and why.
+    """
+    versions = portfolio_files()
+    content_check().refuse(versions.values(), datetime.now(UTC).date())
+    return versions
+
+
+def policy_file(file: Path) -> Version:
+    """A policy that is not, or not yet, among the portfolio files.
+
+    Raises:
+        PolicyInvalid: says which key and why.
+    """
+    return load_one(file, registry.providers_by_channel())
+
+
+def accept(version: Version) -> None:
+    """Whether it could be worked with if it were.
+
+    Raises:
+        PolicyInvalid: says what is against it.
+    """
+    check_stacks({version.policy.portfolio.id: version}, shelf().packs)
+    content_check().refuse([version], datetime.now(UTC).date())
+
+
+@cache
+def content_check() -> ContentCheck:
+    """What this process's packs, templates and adapters have against a portfolio's messages."""
+    return ContentCheck(
+        shelf().packs,
+        catalogue(),
+        {pair: adapter.capabilities for pair, adapter in registry.adapters().items()},
+    )
 
 
 @cache
@@ -51,7 +97,7 @@ def shelf() -> Shelf:
 def retention() -> dict[str, int]:
     """How many years each portfolio keeps addresses and texts; one that is not here keeps everything."""
     packs = shelf().packs
-    asked = {name: years_to_keep(version.policy, packs) for name, version in policies().items()}
+    asked = {name: years_to_keep(version.policy, packs) for name, version in portfolio_files().items()}
     return {name: years for name, years in asked.items() if years is not None}
 
 
@@ -80,7 +126,7 @@ def runtime(role: str) -> Runtime:
     config = settings.current()
     return Runtime(
         engine=engine(role),
-        policies=Policies(shelf()),
+        policies=Policies(shelf(), catalogue()),
         catalogue=catalogue(),
         adapter=adapter,
         lookups=frozenset(pair for pair, made in registry.adapters().items() if made.capabilities.lookup),

@@ -21,6 +21,7 @@ from worker.pipeline import plan
 from worker.pipeline.book import sync_portfolios
 from worker.pipeline.policies import Policies
 from worker.portfolios.load import SHIPPED, load_one
+from worker.rendering.catalogue import Catalogue, default_root
 from worker.rulepacks.load import Shelf
 from worker.store import schema
 from worker.store.engine import make_engine
@@ -123,7 +124,7 @@ def _plan(engine: Engine, version: Any) -> int:
         day = plan.business_today(connection, version.policy)
         run = plan.create(connection, version, day, "bench")
     assert run is not None
-    _, total = plan.plan_unfinished(engine, Policies(Shelf()), lambda: True)
+    _, total = plan.plan_unfinished(engine, Policies(Shelf(), Catalogue(default_root())), lambda: True)
     return total.messages
 
 

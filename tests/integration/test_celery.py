@@ -116,6 +116,33 @@ def test_a_scan_and_a_rerun_can_be_asked_for_by_name(
     assert len(runs(book)) == 2
 
 
+def test_a_task_by_name_has_the_options_of_its_command(book: Any, parts: Processes, client: Celery) -> None:
+    fill(book, 2)
+    parts.start("worker", "worker")
+    client.send_task("tasks.scan", kwargs={"portfolio": "uk", "dry_run": True})
+    until(lambda: '"scheduled": 6, "event": "scan.dry"' in log_of(parts, "worker"), parts)
+    assert runs(book) == []
+    client.send_task("tasks.scan", kwargs={"portfolio": "uk", "date": "20261123"})
+    client.send_task("tasks.scan", kwargs={"portfolio": "uk", "date": "2026-11-23"})
+    until(lambda: len(book.messages()) == 6 and not open_states(book), parts)
+    until(lambda: '"task": "tasks.scan", "error": "BadCell"' in log_of(parts, "worker"), parts)
+
+    (first,) = runs(book)
+    arguments = {"run": str(first["id"]), "account": "A1", "force": True, "reason": "wrong text"}
+    client.send_task("tasks.rerun", kwargs={**arguments, "dry_run": True}, task_id="once")
+    client.send_task("tasks.rerun", kwargs=arguments, task_id="once")
+    client.send_task("tasks.rerun", kwargs=arguments, task_id="once")
+    until(lambda: "rerun.made_before" in log_of(parts, "worker"), parts)
+    assert '"dry_run": true, "event": "rerun.made"' in log_of(parts, "worker")
+    assert len(runs(book)) == 2
+    told = {row["borrower_id"] for row in book.messages(run_id=runs(book)[1]["id"])}
+    assert told == {book.one("SELECT id FROM borrowers WHERE external_id = 'B1'")}
+
+
+def log_of(parts: Processes, name: str) -> str:
+    return (parts.logs / f"{name}.log").read_text()
+
+
 def test_what_is_not_ours_to_read_is_refused_and_the_worker_lives(
     book: Any, parts: Processes, client: Celery, tmp_path: Path
 ) -> None:

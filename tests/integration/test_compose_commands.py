@@ -40,8 +40,9 @@ DOT_ENV = {
     "DUNLIN_INBOX_JWT_KEY": "d" * 32,
     "DUNLIN_UNSUBSCRIBE_KEY": "e" * 32,
     "DUNLIN_PUMP_S": "0.5",
+    "DUNLIN_PORTFOLIOS_DIR": str(ROOT / "worker" / "portfolios"),
 }
-"""What .env.example asks for, filled in; and a quicker pump."""
+"""What .env.example asks for, filled in; a quicker pump, and a folder of portfolio files."""
 
 
 def given(service: str) -> dict[str, str]:

@@ -99,16 +99,19 @@ def test_lifting_lets_the_next_run_go_and_decides_again_what_was_admitted(
 
 
 @pytest.mark.parametrize(
-    ("subject", "starts", "ends"),
+    ("subject", "zone", "starts", "ends"),
     [
-        # Shanghai is eight hours ahead; a borrower's days are those of UTC.
-        ("A9", datetime(2026, 11, 24, 16, tzinfo=UTC), datetime(2026, 11, 30, 16, tzinfo=UTC)),
-        (None, datetime(2026, 11, 25, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)),
+        ("A9", "Europe/London", "2026-11-24T16:00Z", "2026-11-30T16:00Z"),
+        (None, "America/Los_Angeles", "2026-11-25T08:00Z", "2026-12-01T08:00Z"),
+        (None, None, "2026-11-24T10:00Z", "2026-12-01T12:00Z"),
+        (None, "Nowhere/Known_To_The_Database", "2026-11-24T10:00Z", "2026-12-01T12:00Z"),
     ],
+    ids=["of the portfolio", "of the borrower", "of nobody known", "of a zone too new"],
 )
 def test_a_hold_lasts_from_the_start_of_its_first_day_to_the_end_of_its_last(
-    book: Any, late: int, hold: Add, subject: str | None, starts: datetime, ends: datetime
+    book: Any, late: int, hold: Add, subject: str | None, zone: str | None, starts: str, ends: str
 ) -> None:
+    book.run("UPDATE borrowers SET zone = :zone", zone=zone)
     book.run(
         "INSERT INTO portfolios (id, title, policy_hash, mode, currency, timezone, region) "
         "SELECT 'cn', title, policy_hash, mode, 'CNY', 'Asia/Shanghai', 'CN' FROM portfolios"
@@ -116,7 +119,7 @@ def test_a_hold_lasts_from_the_start_of_its_first_day_to_the_end_of_its_last(
     book.account(late, "A9", due_on=TODAY, portfolio="cn")
     hold(account=subject, first_on=date(2026, 11, 25), last_on=date(2026, 11, 30))
     (row,) = stored(book)
-    assert (row["starts_at"], row["ends_at"]) == (starts, ends)
+    assert (row["starts_at"], row["ends_at"]) == tuple(map(datetime.fromisoformat, (starts, ends)))
 
 
 def test_a_hold_without_dates_begins_now_and_stays(book: Any, late: int, hold: Add) -> None:
@@ -165,7 +168,7 @@ def test_two_people_who_add_the_same_hold_at_once_make_one(book: Any, late: int,
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"last_on": TODAY - timedelta(days=1)}, "has passed in UTC"),
+        ({"last_on": TODAY - timedelta(days=1)}, "has passed in Europe/London"),
         ({"first_on": TODAY + timedelta(days=2), "last_on": TODAY + timedelta(days=1)}, "before the first"),
         ({"reason": " "}, "a name and a reason"),
         ({"by": " "}, "a name and a reason"),

@@ -59,6 +59,44 @@ def test_a_hold_that_a_person_lifted_counts_anew_only_once_the_file_changes_it(
     assert ask(ledger, active) == [("H3",)]
 
 
+def test_a_borrowers_hold_lasts_as_long_as_its_days_do_where_the_borrower_may_be(
+    ledger: Engine, tmp_path: Path
+) -> None:
+    zones = {"B1": "America/Los_Angeles", "B2": "", "B3": "Pacific/Kiritimati"}
+    rows = "".join(f"\n{who},Name,{zone},," for who, zone in zones.items())
+    load(ledger, tmp_path, Kind.BORROWERS, f"borrower_id,name,zone,phone,email{rows}")
+    rows = "".join(f"\nH-{who},{who},,,dispute,2026-03-02,2026-03-03," for who in zones)
+    load(
+        ledger,
+        tmp_path,
+        Kind.HOLDS,
+        f"hold_id,borrower_id,portfolio,account_id,type,starts_on,ends_on,reason{rows}",
+    )
+    spans = ask(ledger, "SELECT starts_at, ends_at FROM holds ORDER BY external_id")
+    assert [[f"{at:%d %H:%M}" for at in span] for span in spans] == [
+        ["02 08:00", "04 08:00"],
+        ["01 10:00", "04 12:00"],
+        ["01 10:00", "03 10:00"],
+    ]
+
+
+def test_a_contact_in_a_tier_that_no_policy_has_is_kept_and_said(ledger: Engine, tmp_path: Path) -> None:
+    load(ledger, tmp_path, Kind.BORROWERS, BORROWERS)
+    told = [("C1", "uk", "stern"), ("C2", "uk", "Stern"), ("C3", "", "legal_warning"), ("C4", "", "final"),
+            ("C5", "uk", "")]  # fmt: skip
+    rows = "".join(f"\n{id_},B2,{where},,2026-01-05T10:00:00Z,sms,{tier},sent" for id_, where, tier in told)
+    header = "contact_id,borrower_id,portfolio,account_id,at,channel,tier,outcome"
+    report = load(ledger, tmp_path, Kind.CONTACTS, header + rows)
+    assert (report.inserted, report.rejected, report.warnings) == (5, 0, 2)
+    rejects = (tmp_path / "contacts.rejects.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert [line.split(",")[:3] for line in rejects[1:]] == [
+        ["3", "tier: no such tier in the portfolio's policy (counts as a contact of no tier)", "C2"],
+        ["5", "tier: no such tier in the portfolio's policy (counts as a contact of no tier)", "C4"],
+    ]
+    kept = ask(ledger, "SELECT external_id, tier FROM contacts WHERE external_id IN ('C2', 'C4') ORDER BY 1")
+    assert kept == [("C2", "Stern"), ("C4", "final")]
+
+
 def test_an_address_that_a_person_freed_stays_free_only_if_that_is_newer_than_the_file(
     ledger: Engine, tmp_path: Path
 ) -> None:

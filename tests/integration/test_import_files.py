@@ -6,10 +6,18 @@ import pytest
 from sqlalchemy import Engine, text
 
 from worker.pipeline.book import sync_portfolios
-from worker.pipeline.importing import ImportOptions, ImportRefused, ImportReport, Kind, import_file
+from worker.pipeline.importing import (
+    Encoding,
+    ImportOptions,
+    ImportRefused,
+    ImportReport,
+    Kind,
+    import_file,
+)
 from worker.portfolios.load import load_all
 from worker.store.engine import DatabaseDown, database_errors
 
+PLAIN = ImportOptions()
 HEADER = "borrower_id,name,zone,phone,email\n"
 
 
@@ -20,10 +28,16 @@ def ledger(engine: Engine) -> Engine:
     return engine
 
 
-def load(engine: Engine, folder: Path, content: str | bytes, kind: Kind = Kind.BORROWERS) -> ImportReport:
+def load(
+    engine: Engine,
+    folder: Path,
+    content: str | bytes,
+    kind: Kind = Kind.BORROWERS,
+    options: ImportOptions = PLAIN,
+) -> ImportReport:
     file = folder / "book.csv"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
-    return import_file(engine, kind, file, ImportOptions(), requested_by="test")
+    return import_file(engine, kind, file, options, requested_by="test")
 
 
 def names(engine: Engine) -> list[str]:
@@ -38,20 +52,31 @@ def rejects(folder: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "encoding"),
     [
-        (HEADER + "B1,王小明,,,\n").encode("utf-8"),
-        (HEADER + "B1,王小明,,,\n").encode("utf-8-sig"),
-        (HEADER + "B1,王小明,,,\n").encode("gb18030"),
-        (HEADER.replace("\n", "\r\n") + 'B1,"王小明",,,').encode(),
+        ((HEADER + "B1,王小明,,,\n").encode("utf-8"), "utf-8"),
+        ((HEADER + "B1,王小明,,,\n").encode("utf-8-sig"), "utf-8"),
+        ((HEADER + "B1,王小明,,,\n").encode("gb18030"), "gb18030"),
+        ((HEADER.replace("\n", "\r\n") + 'B1,"王小明",,,').encode(), "utf-8"),
     ],
     ids=["utf-8", "byte order mark", "gb18030", "crlf, quotes, no last line end"],
 )
 def test_a_chinese_name_arrives_from_any_of_these_files(
-    ledger: Engine, tmp_path: Path, content: bytes
+    ledger: Engine, tmp_path: Path, content: bytes, encoding: str
 ) -> None:
-    assert load(ledger, tmp_path, content).inserted == 1
+    report = load(ledger, tmp_path, content, options=ImportOptions(portfolio="cn"))
+    assert (report.inserted, report.encoding) == (1, encoding)
     assert names(ledger) == ["王小明"]
+
+
+def test_a_file_in_another_encoding_loads_nothing_until_that_is_named(ledger: Engine, tmp_path: Path) -> None:
+    chinese = (HEADER + "B1,王小明,,,\n").encode("gb18030")
+    for options in (ImportOptions(), ImportOptions(portfolio="us")):
+        with pytest.raises(ImportRefused, match=r"line 2, byte 37 .*--encoding gb18030; nothing was loaded"):
+            load(ledger, tmp_path, chinese, options=options)
+    assert names(ledger) == []
+    report = load(ledger, tmp_path, chinese, options=ImportOptions(encoding=Encoding.GB18030))
+    assert (report.encoding, names(ledger)) == ("gb18030", ["王小明"])
 
 
 @pytest.mark.parametrize(
@@ -59,7 +84,7 @@ def test_a_chinese_name_arrives_from_any_of_these_files(
     [
         (b"", "empty"),
         (b"\n\n", "empty"),
-        (HEADER.encode() + b"B1,\xff\xff,,,\n", r"neither UTF-8 \(byte 37 .* nor GB18030 \(byte 37"),
+        (HEADER.encode() + b"B1,\xff\xff,,,\n", r"not utf-8 \(line 2, byte 37 .* not gb18030 \(line 2, "),
         (b"borrower_id,name,phone,shoe\nB1,Ann,,\n", "missing: zone, email; unknown: shoe"),
         (b'"borrower_id"x,name\n', "line 1, the column names: not CSV"),
         (HEADER.encode() + b'B1,Ann,,,\nB2,"Bob,,,\nB3,Cy,,,\n', "line 3: a quote is opened and not closed"),

@@ -33,6 +33,10 @@ SECRETS = {
     "DUNLIN_FLOWER_BASIC_AUTH": "flower:secret-login-4711",
 }
 DATABASE_PASSWORD = "secret-database-4711"
+BREAKS = """{% block tail %}
+{% if debtor_name == "Quorn00 Zyxwvut00" %}{{ debtor_name > 5 }}{% endif %}
+{% endblock %}"""
+"""In the middle of a text, of one borrower only: whoever reads the template beforehand sees nothing wrong."""
 SMS_FAULTS = ("http_500", "http_500_after", "http_502", "drop_before", "drop_after", "garbage_200", "double")
 MAIL_FAULTS = ["rcpt_reject", "data_reject", "drop_before_data", "drop_after_data"]
 
@@ -90,7 +94,7 @@ def parts(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Process
     templates = tmp_path / "templates"
     shutil.copytree(default_root(), templates)
     file = templates / "en" / "reminder" / "in_app.txt"
-    file.write_text(file.read_text() + "{% block tail %}{{ debtor_name.of_nobody }}{% endblock %}")
+    file.write_text(file.read_text() + BREAKS)
     password = make_url(database_url).set(password=DATABASE_PASSWORD).render_as_string(hide_password=False)
     ours = SECRETS | {
         "DUNLIN_DATABASE_URL": password,

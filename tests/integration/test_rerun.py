@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -151,24 +152,20 @@ def test_force_does_not_double_what_is_still_on_its_way(book: Any, version: Vers
 
 
 def test_asking_twice_with_one_key_is_one_rerun(book: Any, version: Version, failed: UUID) -> None:
-    again(book, failed, version, request_key="k")
-    with pytest.raises(Refused, match="made its rerun already"):
-        again(book, failed, version, request_key="k")
+    first = again(book, failed, version, request_key="k")
+    for dry_run in (False, True):
+        second = again(book, failed, version, request_key="k", dry_run=dry_run)
+        assert second == replace(first, made_before=True)
     assert book.one("SELECT count(*) FROM runs WHERE rerun_of IS NOT NULL") == 1
+    assert book.one("SELECT count(*) FROM audit WHERE action = 'rerun'") == 1
+    with pytest.raises(Refused, match="a rerun of another run"):
+        again(book, first.id, version, request_key="k")
 
 
-def test_two_workers_with_one_key_at_once_make_one_rerun_and_the_other_is_refused(
-    book: Any, version: Version, failed: UUID
-) -> None:
-    def ask(_: int) -> str:
-        try:
-            again(book, failed, version, request_key="k")
-        except Exception as error:  # noqa: BLE001  # which one it is, is the question
-            return type(error).__name__
-        return "made"
-
+def test_two_workers_with_one_key_at_once_make_one_rerun(book: Any, version: Version, failed: UUID) -> None:
     with ThreadPoolExecutor(2) as pool:
-        assert sorted(pool.map(ask, range(2))) == ["Refused", "made"]
+        one, other = pool.map(lambda _: again(book, failed, version, request_key="k"), range(2))
+    assert (one.id, {one.made_before, other.made_before}) == (other.id, {False, True})
     assert book.one("SELECT count(*) FROM messages WHERE state = 'planned'") == 2
 
 

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from worker.channels.base import Channel, ProviderConfig
 from worker.channels.registry import adapters
@@ -15,6 +16,7 @@ from worker.portfolios.load import Version
 from worker.sandbox.client import SandboxClient
 from worker.sandbox.process import SandboxProcess, sandbox_process
 from worker.sandbox.server import SandboxConfig
+from worker.store import outcome as outcome_store
 
 TODAY = date(2026, 11, 23)
 SID = "AC" + "0" * 32
@@ -146,6 +148,45 @@ def test_an_address_the_provider_refuses_for_good_is_suppressed(
     send_due(due, "sms")
     (row,) = book.rows("SELECT channel, address, reason, source FROM suppressions")
     assert dict(row) == {"channel": "sms", "address": "+447700900001", "reason": why, "source": "provider"}
+
+
+def test_an_opt_out_is_kept_even_if_the_process_dies_before_the_outcome_is(
+    due: Any, book: Any, provider: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.set_fault("error", status=400, code=21610)
+    monkeypatch.setattr(outcome_store, "finish", die)
+    with pytest.raises(Killed):
+        send_due(due, "sms")
+    assert sms(book)["state"] == "sending"
+    assert book.one("SELECT reason FROM suppressions") == "opted_out"
+
+
+def test_a_suppression_that_cannot_be_written_holds_up_neither_outcomes_nor_what_is_handed_back(
+    story: Any, book: Any, version: Version, wired: Any, provider: Any
+) -> None:
+    book.at("2026-11-23T10:00Z")
+    for n in range(2):
+        borrower = book.borrower(f"B{n}", phone=f"+4477009001{n:02d}")
+        book.account(borrower, f"A{n}", due_on=TODAY - timedelta(days=3))
+    story.plan(version)
+    story.admit()
+    book.run("ALTER TABLE suppressions ADD CONSTRAINT no_more CHECK (channel <> 'sms')")
+    provider.set_fault("error", status=400, code=21610)
+    adapter = wired.adapter("sms", "twilio", "sandbox")
+    adapter.capabilities = replace(adapter.capabilities, concurrency=1)
+    wired.stopping = lambda: bool(provider.counts()["requests"])
+    with pytest.raises(IntegrityError):
+        send_due(wired, "sms")
+    assert [row["state"] for row in book.messages(channel="sms")].count("failed") == 1
+    assert [row["state"] for row in book.messages(channel="sms")].count("scheduled") == 1
+
+
+class Killed(BaseException):
+    pass
+
+
+def die(*_: Any) -> None:
+    raise Killed
 
 
 def test_a_throttled_sender_waits_and_others_do_not(due: Any, book: Any, provider: Any) -> None:

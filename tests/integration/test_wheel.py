@@ -66,7 +66,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     done(sys.executable, "-m", "pip", "--python", python, "install", "--no-index", "--no-deps", str(wheel))
     # The dependencies are those of the environment that runs the tests, so no index is asked and nothing is
     # downloaded. Python follows no .pth file in a folder that a .pth file names: the editable installation of
-    # the checkout, which is one, stays out of sight.
+    # the checkout, which is one, stays out of sight. That the project names them all is a test of its own.
     (site,) = environment.glob("lib/python*/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
     return Installed(wheel, environment, folder)

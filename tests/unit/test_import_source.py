@@ -5,7 +5,7 @@ import pytest
 
 from worker.pipeline.importing.errors import ImportRefused
 from worker.pipeline.importing.rejects import harmless
-from worker.pipeline.importing.source import MAX_RECORD_BYTES, Record, encoding_of, records
+from worker.pipeline.importing.source import MAX_RECORD_BYTES, Encoding, Record, encoding_of, records
 
 
 def parsed(content: str | bytes, encoding: str = "utf-8") -> list[Record]:
@@ -73,15 +73,29 @@ def test_a_huge_line_is_never_held_in_memory() -> None:
 def test_utf8_and_gb18030_are_told_apart_with_and_without_a_byte_order_mark(
     content: bytes, encoding: str
 ) -> None:
-    assert encoding_of(io.BytesIO(content)) == encoding
+    assert encoding_of(io.BytesIO(content), Encoding.AUTO, "CN") == encoding
     assert parsed(content, encoding)[0].cells == ["姓名"]
 
 
 def test_bytes_of_no_known_encoding_are_refused_with_their_place() -> None:
     # The first bad byte lies right behind a character that is cut by the end of a chunk.
     content = b"a" * (1024 * 1024 - 1) + "é".encode() + b"\xff\n"
-    with pytest.raises(ImportRefused, match=r"UTF-8 \(byte 1,048,577 .* GB18030 \(byte 1,048,577\)"):
-        encoding_of(io.BytesIO(content))
+    with pytest.raises(ImportRefused, match=r"utf-8 \(line 1, byte 1,048,577 .* gb18030 \(line 1, byte 1,0"):
+        encoding_of(io.BytesIO(content), Encoding.AUTO, "CN")
+
+
+@pytest.mark.parametrize("region", ["DE", ""])
+def test_a_latin_1_file_is_not_taken_for_chinese(region: str) -> None:
+    file = io.BytesIO("name\nAnn\nMüller, Jörg\n".encode("latin-1"))
+    with pytest.raises(ImportRefused, match=r"line 3, byte 10 .*--encoding gb18030$"):
+        encoding_of(file, Encoding.AUTO, region)
+
+
+def test_an_encoding_that_was_named_is_used_or_refused_and_never_changed() -> None:
+    chinese = io.BytesIO("姓名\n王小明\n".encode("gb18030"))
+    assert encoding_of(chinese, Encoding.GB18030, "US") == "gb18030"
+    with pytest.raises(ImportRefused, match=r"^not utf-8 \(line 1, byte 0 does not fit\)$"):
+        encoding_of(chinese, Encoding.UTF_8, "CN")
 
 
 def test_progress_ends_with_the_whole_file() -> None:

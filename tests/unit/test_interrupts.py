@@ -29,10 +29,15 @@ def test_the_first_signal_leaves_and_all_later_ones_do_nothing(number: signal.Si
 def test_what_is_undisturbed_comes_to_its_end_and_is_left_afterwards() -> None:
     leave_when_asked()
     done = []
-    with pytest.raises(KeyboardInterrupt), undisturbed():
+
+    @undisturbed()
+    def work() -> None:
         signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGINT)
         done.append("all of it")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert done == ["all of it"]
 
 

@@ -87,9 +87,28 @@ def test_an_american_sms_without_opt_out(root: Path) -> None:
     assert_told(found(root, "en-US", "reminder", "sms"), "en/reminder/sms.txt", "does not carry opt_out")
 
 
+def test_an_american_disclosure_that_is_not_said(root: Path) -> None:
+    edit(root, "en-US/_sms_end.txt", "{{ collector_disclosure }}.", "We collect debts.")
+    problems = found(root, "en-US", "reminder", "sms")
+    assert_told(problems, "en/reminder/sms.txt", "collector_disclosure is not in the text")
+
+
 def test_a_british_stern_sms_without_a_hardship_route(root: Path) -> None:
     (root / "en-GB" / "_sms_help.txt").unlink()
     assert_told(found(root, "en-GB", "stern", "sms"), "en/stern/sms.txt", "does not carry hardship_route")
+
+
+def test_an_unknown_claim(root: Path) -> None:
+    edit(root, "en/_sms_formal.txt", " #}\n", " #}\n{# claims: legal_acton #}\n")
+    assert_told(found(root, "en-US", "stern", "sms"), "en/_sms_formal.txt", "declares 'legal_acton'")
+
+
+@pytest.mark.parametrize("line", ["{# claims: visit #}", "{#- elements: due_date #}"])
+def test_a_declaration_that_nothing_reads(root: Path, line: str) -> None:
+    edit(root, "en/reminder/sms.txt", "Ways to pay", f"{line}Ways to pay")
+    assert_told(
+        found(root, "en-US", "reminder", "sms"), "en/reminder/sms.txt", "declares elements or claims where"
+    )
 
 
 def test_an_unknown_element_name(root: Path) -> None:

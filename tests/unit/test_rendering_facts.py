@@ -225,3 +225,19 @@ def test_the_popup_gets_its_facts_formatted() -> None:
         "due_date": "2026年3月8日",
         "pay_url": "https://pay.example.com/cn",
     }
+
+
+def test_a_tier_with_approval_says_the_legal_steps_where_others_say_the_further_ones() -> None:
+    facts = sample_facts("en-US", "stern", "sms")
+    creditor = replace(facts.creditor, further_steps="a call.", legal_steps="a lawsuit.")
+    said = [
+        context(replace(facts, creditor=creditor, requires_approval=approval))["further_steps"]
+        for approval in (False, True)
+    ]
+    assert said == ["a call", "a lawsuit"]
+
+
+def test_a_policy_from_before_there_were_legal_steps_says_the_milder_words() -> None:
+    facts = sample_facts("en-US", "legal_warning", "sms")
+    older = replace(facts, creditor=replace(facts.creditor, further_steps="a call", legal_steps=""))
+    assert context(older)["further_steps"] == "a call"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from worker.pipeline.importing.kinds import Kind, spec
 from worker.sample.accounts import LARGE
 from worker.sample.book import AS_OF, DATA, KINDS, write_book
 from worker.sample.convert import main
@@ -100,6 +101,29 @@ def test_about_half_of_the_late_accounts_had_a_stern_notice_in_this_delinquency(
     assert 0.45 < len(noticed) / len(late) < 0.55
 
 
+def test_most_of_the_late_uk_accounts_with_a_stern_notice_had_a_default_notice_that_is_old_enough() -> None:
+    late = {a["account_id"] for a in rows("accounts") if days_past_due(a) >= 60}
+    stern = {c["account_id"] for c in rows("contacts") if c["tier"] == "stern" and c["portfolio"] == "uk"}
+    notices = [c for c in rows("contacts") if c["purpose"] == "default_notice"]
+    assert {(c["portfolio"], c["channel"], c["tier"], c["direction"]) for c in notices} == {
+        ("uk", "letter", "", "out")
+    }
+    assert all((AS_OF - date.fromisoformat(c["at"][:10])).days > 14 for c in notices)
+    served = {c["account_id"] for c in notices}
+    assert served < stern & late
+    assert 0.7 < len(served) / len(stern & late) < 0.9
+
+
+def test_some_past_calls_were_the_borrowers_own() -> None:
+    assert Counter(c["direction"] for c in rows("contacts") if c["channel"] == "agent_call")["in"] > 5
+
+
+def test_most_us_borrowers_with_a_phone_may_be_texted_and_some_may_not() -> None:
+    may = {c["borrower_id"] for c in rows("consents") if c["kind"] == "tcpa_consent" and not c["revoked_at"]}
+    phones = {b["borrower_id"] for b in rows("borrowers") if b["borrower_id"][:2] == "US" and b["phone"]}
+    assert 0.7 < len(may & phones) / len(phones) < 0.95
+
+
 def test_holds_of_each_type_are_there_and_over_and_on_one_account_only() -> None:
     found = Counter(
         (row["type"], bool(row["account_id"]), row["reason"].startswith("over")) for row in rows("holds")
@@ -148,6 +172,10 @@ def test_the_whole_book_is_small_and_its_source_is_named() -> None:
         "CC BY 4.0",
     ):
         assert said in words
+
+
+def test_every_column_of_the_past_contacts_is_one_that_an_import_takes() -> None:
+    assert set(rows("contacts")[0]) == set(spec(Kind.CONTACTS, "").columns())
 
 
 def test_the_converter_says_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ PRODUCTION = {
     "DUNLIN_INBOX_JWT_KEY": "j" * 40,
     "DUNLIN_UNSUBSCRIBE_KEY": "u" * 32,
     "DUNLIN_PUBLIC_URL": "https://dunlin.example.com",
+    "DUNLIN_REDIS_URL": "redis://:a-long-word@127.0.0.1:6379/0",
 }
 
 
@@ -66,6 +67,7 @@ def test_production_names_all_that_is_missing(monkeypatch: pytest.MonkeyPatch) -
     [
         ("DUNLIN_UNSUBSCRIBE_KEY", "u" * 31),
         ("DUNLIN_PUBLIC_URL", "http://dunlin.example.com"),
+        ("DUNLIN_REDIS_URL", "redis://127.0.0.1:6379/0"),
     ],
 )
 def test_production_refuses_what_only_development_may_have(
@@ -75,6 +77,20 @@ def test_production_refuses_what_only_development_may_have(
     with pytest.raises(SettingsInvalid, match=variable) as caught:
         load()
     assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "key"), [("HS256", "k" * 31), ("RS256", "k" * 40), ("ES256", "k" * 40)]
+)
+def test_an_inbox_key_that_its_algorithm_cannot_use_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, algorithm: str, key: str
+) -> None:
+    put(monkeypatch, DUNLIN_INBOX_JWT_KEY=key, DUNLIN_INBOX_JWT_ALGORITHM=algorithm)
+    with pytest.raises(SettingsInvalid, match="DUNLIN_INBOX_JWT_KEY must") as caught:
+        load()
+    assert key not in str(caught.value)
+    put(monkeypatch, DUNLIN_INBOX_JWT_KEY="k" * 32, DUNLIN_INBOX_JWT_ALGORITHM="HS256")
+    assert load().inbox_jwt_algorithm == "HS256"
 
 
 def test_a_batch_cannot_outlive_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,10 +121,11 @@ KIND = {"database_url": "postgresql+psycopg://", "redis_url": "redis://"}
 def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     file = tmp_path / "secret"
     kind = KIND.get(name, "")
-    file.write_text(f"{kind}from-the-file\n", encoding="utf-8")
+    said = f"{kind}from-the-file-and-longer-than-a-word"
+    file.write_text(f"{said}\n", encoding="utf-8")
     monkeypatch.setenv(f"DUNLIN_{name.upper()}", f"{kind}from-the-environment")
     monkeypatch.setenv(f"DUNLIN_{name.upper()}_FILE", str(file))
-    assert getattr(load(), name).get_secret_value() == f"{kind}from-the-file"
+    assert getattr(load(), name).get_secret_value() == said
 
 
 def test_a_secret_file_that_is_missing_or_empty_is_no_secret(

@@ -87,6 +87,8 @@ class Capabilities:
     """Characters of text the provider carries at most."""
     concurrency: int
     """Requests one process may have under way at once."""
+    max_title: int | None = None
+    """The same for a subject or title; None: the channel has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,12 @@ class SmtpEmail:
     channel: ClassVar[str] = "email"
     provider: ClassVar[str] = "smtp"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        receipts=False, lookup=False, idempotent=False, max_length=100_000, concurrency=10
+        receipts=False,
+        lookup=False,
+        idempotent=False,
+        max_length=100_000,
+        concurrency=10,
+        max_title=MAX_SUBJECT,
     )
 
     def __init__(self, config: ProviderConfig) -> None:

@@ -1,8 +1,6 @@
 """The `dunlin` command: one file per group of commands, registered here."""
 
 import sys
-import traceback
-from pathlib import Path
 
 import typer
 from sqlalchemy.exc import ProgrammingError
@@ -24,10 +22,12 @@ from worker.cli import (
     sandbox,
     scan,
     service,
+    simulate,
     status,
     unconfirmed,
 )
 from worker.cli.output import Exit, errors
+from worker.failures import where
 from worker.local import LocalMissing
 from worker.pipeline.byhand import Refused
 from worker.portfolios.load import PolicyInvalid
@@ -36,6 +36,7 @@ from worker.rulepacks.problems import PackInvalid
 from worker.settings import SettingsInvalid
 from worker.store.book import CurrencyChanged
 from worker.store.engine import DatabaseDown, database_errors
+from worker.store.schema import SchemaNewer
 
 app = typer.Typer(
     name="dunlin",
@@ -43,13 +44,14 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done; 1 unforeseen error; 2 wrong command line; 3 done in part, the output says "
-    "which; 4 refused, nothing done; 5 database or broker does not answer.",
+    "which; 4 refused, nothing done; 5 database or broker does not answer, or is busy: try again.",
 )
 for module in (
     service,
     local,
     imports,
     scan,
+    simulate,
     rerun,
     status,
     explain,
@@ -74,6 +76,7 @@ _REFUSALS = (
     LocalMissing,
     TemplateBroken,
     TemplateMissing,
+    SchemaNewer,
 )
 
 
@@ -91,6 +94,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
+        _check_arguments()
         config = settings.current()
         logs.configure("console", "WARNING" if config.log_level == "INFO" else config.log_level)
         with database_errors():
@@ -111,19 +115,20 @@ def _run() -> int:
         # Code 42P01 and its neighbours: a table, column or function that this version expects is not there.
         if getattr(error.orig, "sqlstate", "") in ("42P01", "42703", "42883"):
             return _say("the database is not at this version's schema: run dunlin migrate", Exit.REFUSED)
-        return _say(f"unforeseen error: {type(error).__name__} in {_where(error)}", Exit.FAILED)
+        return _say(f"unforeseen error: {type(error).__name__} in {where(error)}", Exit.FAILED)
     except DatabaseDown as error:
-        return _say(f"the database does not answer: {error}", Exit.UNAVAILABLE)
+        return _say(f"{error.says}: {error}", Exit.UNAVAILABLE)
     except Exception as error:  # noqa: BLE001  # a traceback may hold personal data
-        return _say(f"unforeseen error: {type(error).__name__} in {_where(error)}", Exit.FAILED)
+        return _say(f"unforeseen error: {type(error).__name__} in {where(error)}", Exit.FAILED)
+
+
+def _check_arguments() -> None:
+    """Python reads other bytes as lone surrogates, which no file, database or terminal takes."""
+    for place, word in enumerate(sys.argv[1:], 1):
+        if word.encode(errors="ignore").decode() != word:
+            raise typer.BadParameter(f"argument {place} is not UTF-8 text")
 
 
 def _say(message: str, code: int) -> int:
     errors.print(f"dunlin: {message}", style="red", markup=False, soft_wrap=True)
     return code
-
-
-def _where(error: BaseException) -> str:
-    """The place in our own code, without any of its values."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "worker" in frame.filename]
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "a library"

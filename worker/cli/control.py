@@ -26,18 +26,20 @@ def pause(
     channel: str | None = typer.Option(None, help="Only this channel."),
     reason: str = typer.Option(..., help="Why."),
     by: str | None = typer.Option(None, help="Who; default: your login."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Stop claims at once. Nothing is cancelled; what is being sent right now is finished."""
     added = control.pause(
         wiring.engine("cli"), portfolio=portfolio, channel=_channel(channel), reason=reason, by=_who(by)
     )
-    console.print("paused" if added else "it was paused already")
+    _say(as_json, {"added": added}, "paused" if added else "it was paused already")
 
 
 def resume(
     portfolio: str | None = typer.Option(None, help="Only pauses of this portfolio."),
     channel: str | None = typer.Option(None, help="Only pauses of this channel."),
     by: str | None = typer.Option(None, help="Who; default: your login."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """End the pauses that match (without options: all). What is past its time expires; the rest goes on."""
     engine = wiring.engine("cli")
@@ -45,27 +47,30 @@ def resume(
     left = control.pauses(engine)
     if count == 0:
         fail(f"nothing of that kind is paused; {len(left)} other pause(s), see dunlin status", Exit.REFUSED)
-    console.print(f"{count} pause(s) ended, {len(left)} still in force")
+    said = f"{count} pause(s) ended, {len(left)} still in force"
+    _say(as_json, {"ended": count, "in_force": len(left)}, said)
 
 
 def approve(
     subject: str = typer.Argument(metavar="RUN|MESSAGE", help="Id of a run or of one message."),
     by: str = typer.Option(..., help="Who says yes; not the one who asked for the run."),
     reason: str = typer.Option("", help="Why."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Say yes to what awaits approval; it is decided again and sent."""
     count = byhand.answer(wiring.engine("cli"), uuid_of(subject), approve=True, by=by, reason=reason)
-    console.print(f"{count} message(s) approved")
+    _say(as_json, {"approved": count}, f"{count} message(s) approved")
 
 
 def decline(
     subject: str = typer.Argument(metavar="RUN|MESSAGE", help="Id of a run or of one message."),
     by: str = typer.Option(..., help="Who says no."),
     reason: str = typer.Option(..., help="Why."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Say no to what awaits approval; it is cancelled."""
     count = byhand.answer(wiring.engine("cli"), uuid_of(subject), approve=False, by=by, reason=reason)
-    console.print(f"{count} message(s) declined")
+    _say(as_json, {"declined": count}, f"{count} message(s) declined")
 
 
 def suppress_add(
@@ -74,13 +79,14 @@ def suppress_add(
     region: str = typer.Option("", help="Country of a phone number without a country code, for example US."),
     reason: str = typer.Option("manual", help="Why, one word: opted_out, wrong_number, complaint, manual …"),
     by: str | None = typer.Option(None, help="Who; default: your login."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Suppress an address and cancel what is pending to it."""
     engine, chosen = wiring.engine("cli"), _channel(channel) or ""
     added = control.suppress(
         engine, channel=chosen, address=address, region=region, reason=reason, by=_who(by)
     )
-    console.print("suppressed" if added else "it was suppressed already")
+    _say(as_json, {"added": added}, "suppressed" if added else "it was suppressed already")
 
 
 def suppress_list(
@@ -115,17 +121,22 @@ def suppress_lift(
     region: str = typer.Option("", help="Country of a phone number without a country code, for example US."),
     reason: str = typer.Option(..., help="Why it may be used again."),
     by: str | None = typer.Option(None, help="Who; default: your login."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Allow a suppressed address again."""
     engine, chosen = wiring.engine("cli"), _channel(channel) or ""
     lifted = control.lift(engine, channel=chosen, address=address, region=region, reason=reason, by=_who(by))
     if not lifted:
         fail("that address is not suppressed on that channel", Exit.REFUSED)
-    console.print("lifted")
+    _say(as_json, {"lifted": True}, "lifted")
+
+
+def _say(as_json: bool, done: dict[str, int | bool], words: str) -> None:
+    emit_json(done) if as_json else console.print(words)
 
 
 def _who(by: str | None) -> str:
-    return by or login()
+    return login() if by is None else by
 
 
 def _channel(name: str | None) -> str | None:

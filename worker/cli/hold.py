@@ -38,7 +38,7 @@ def add(
     first: Annotated[
         str | None,
         typer.Option(
-            "--from", help="First day, ISO; default: now. In the account's portfolio's zone, or UTC."
+            "--from", help="First day, ISO; default: now. In the account's portfolio's or borrower's zone."
         ),
     ] = None,
     until: Annotated[
@@ -107,10 +107,14 @@ def lift(
     hold: Annotated[int, typer.Argument(min=1, max=LARGEST_ID, help="The hold's number in `hold list`.")],
     reason: Annotated[str, typer.Option(help="Why it may be collected again.")],
     by: By = None,
+    as_json: AsJson = False,
 ) -> None:
     """End a hold now."""
     holds.lift(wiring.engine("cli"), hold, by=login() if by is None else by, reason=reason)
-    console.print("lifted")
+    if as_json:
+        emit_json({"id": hold, "lifted": True})
+    else:
+        console.print("lifted")
 
 
 def _subject(account: str | None, borrower: str | None) -> Subject | None:

@@ -10,7 +10,14 @@ from worker import wiring
 from worker.cli import output
 from worker.cli.output import Exit
 from worker.pipeline.book import sync_portfolios
-from worker.pipeline.importing import ImportOptions, ImportRefused, ImportReport, Kind, import_file
+from worker.pipeline.importing import (
+    Encoding,
+    ImportOptions,
+    ImportRefused,
+    ImportReport,
+    Kind,
+    import_file,
+)
 from worker.portfolios.load import PolicyInvalid
 from worker.store.book import CurrencyChanged
 from worker.store.engine import DatabaseDown, database_errors
@@ -35,6 +42,10 @@ def import_(
     allow_mass_close: Annotated[
         bool, typer.Option("--allow-mass-close", help="Let a snapshot close more than half of a portfolio.")
     ] = False,
+    encoding: Annotated[
+        Encoding,
+        typer.Option(help="auto: UTF-8, or else GB18030 if the portfolio's region is CN."),
+    ] = Encoding.AUTO,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything and keep nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
@@ -44,14 +55,18 @@ def import_(
     beside the input. 4: nothing was loaded. 5: the database does not answer.
     """
     options = ImportOptions(
-        portfolio=portfolio, snapshot=snapshot, allow_mass_close=allow_mass_close, dry_run=dry_run
+        portfolio=portfolio,
+        snapshot=snapshot,
+        allow_mass_close=allow_mass_close,
+        dry_run=dry_run,
+        encoding=encoding,
     )
     try:
         report = _run(kind, file, options)
     except (ImportRefused, PolicyInvalid, CurrencyChanged) as error:
         output.fail(str(error), Exit.REFUSED)
     except DatabaseDown as error:
-        output.fail(f"the database does not answer, nothing was loaded: {error}", Exit.UNAVAILABLE)
+        output.fail(f"{error.says}, nothing was loaded: {error}", Exit.UNAVAILABLE)
     if as_json:
         output.emit_json(asdict(report))
     else:
@@ -63,7 +78,7 @@ def import_(
 def _run(kind: Kind, file: Path, options: ImportOptions) -> ImportReport:
     engine = wiring.engine("cli")
     with database_errors(), output.progress() as bar:
-        sync_portfolios(engine, wiring.policies())
+        sync_portfolios(engine, wiring.portfolio_files())
         task = bar.add_task(f"import {kind.value}", total=None)
         return import_file(
             engine,
@@ -80,6 +95,7 @@ def _show(report: ImportReport) -> None:
     names = ("read", "inserted", "changed", "unchanged", "closed", "rejected", "warnings")
     rows = [(name, f"{getattr(report, name):,}") for name in names]
     output.table(f"import {report.kind}: {done}", ("rows", "count"), rows, right=("count",))
+    output.console.print(f"read as {report.encoding}")
     if report.rejects_path is not None:
         output.console.print(f"see {report.rejects_path}", markup=False, soft_wrap=True)
     if report.unclosable:

@@ -3,11 +3,13 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from uuid import UUID
 
 import typer
 from rich.progress import Progress, TaskID
+from sqlalchemy import Connection
 
 from worker import settings
 from worker.channels import registry
@@ -17,7 +19,7 @@ from worker.demo import show
 from worker.demo.stage import DemoFailed, Stage, import_sample, stage
 from worker.interrupts import leave_when_asked
 from worker.portfolios.load import load_all
-from worker.store import clock
+from worker.store import clock, status
 from worker.store.engine import database_errors
 
 
@@ -54,7 +56,7 @@ def up(
     leave_when_asked()
     try:
         with database_errors(), stage(folder, _say, own_book=own_book) as running:
-            if not own_book:
+            if not own_book and not _played(running):
                 _play(running, folder)
             show.places(console, running.addresses)
             _print_environment(running)
@@ -64,6 +66,26 @@ def up(
         fail(str(error), Exit.FAILED)
     except KeyboardInterrupt:
         console.print("\nStopped.")
+
+
+def _played(running: Stage) -> bool:
+    """Shows where things stand if the sample has had a run here: its book is not loaded over what became of
+    it since, and the clock stays the real one. Beat has scanned it on every day since, or does so now.
+    """
+    versions = load_all(None, registry.providers_by_channel())
+    with running.engine.begin() as connection:
+        runs = status.newest(connection, list(versions))
+        if runs:
+            clock.restore(connection)  # whoever was stopped in mid-play had moved it
+            console.print("The sample was played here before; its newest runs:")
+            _sum_up(connection, runs)
+    return bool(runs)
+
+
+def _sum_up(connection: Connection, runs: Sequence[UUID]) -> bool:
+    show.outcome(console, connection, runs)
+    show.reasons(console, connection, runs)
+    return show.books(console, connection, runs)
 
 
 def _play(running: Stage, folder: Path) -> bool:
@@ -78,9 +100,7 @@ def _play(running: Stage, folder: Path) -> bool:
         )
         runs = demo_run.scan_all(running.engine, versions, on, running.processes, _advance(bar, "scan "))
     with running.engine.connect() as connection:
-        show.outcome(console, connection, runs)
-        show.reasons(console, connection, runs)
-        agree = show.books(console, connection, runs)
+        agree = _sum_up(connection, runs)
         agree = show.journal(console, connection, running.sandbox, runs) and agree
         show.samples(console, connection)
     with running.engine.begin() as connection:

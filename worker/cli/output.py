@@ -39,7 +39,7 @@ class Exit(IntEnum):
     REFUSED = 4
     """Nothing was done: bad input, unknown id, or a state that does not allow it."""
     UNAVAILABLE = 5
-    """The database or the broker does not answer."""
+    """The database or the broker does not answer, or is busy: nothing was done, trying again may help."""
 
 
 def login() -> str:

@@ -28,11 +28,11 @@ def preview(
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Print what would go out about an account today, with the SMS's encoding and segments."""
-    engine, versions = wiring.engine("cli"), wiring.policies()
+    engine, versions = wiring.engine("cli"), wiring.portfolio_files()
     found = find_account(engine, account)
     if found.portfolio_id not in versions:
         fail(f"portfolio {found.portfolio_id} has no file any more: nothing would go out", Exit.REFUSED)
-    loaded = LoadedPolicy.of(versions[found.portfolio_id].policy, wiring.shelf().packs)
+    loaded = LoadedPolicy.of(versions[found.portfolio_id].policy, wiring.shelf().packs, wiring.catalogue())
     if tier not in loaded.policy.tiers:
         fail(f"no such tier: {tier}; there are {', '.join(loaded.policy.tiers)}", Exit.REFUSED)
     if not wiring.catalogue().has(loaded.policy.portfolio.locale, tier, channel):

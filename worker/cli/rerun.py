@@ -22,6 +22,9 @@ def rerun(
     account: str | None = typer.Option(None, help="Only messages about this account."),
     force: bool = typer.Option(False, "--force", help="Also what was sent or may have been. Needs --reason."),
     reason: str | None = typer.Option(None, help="Why; kept in the audit."),
+    request_key: str | None = typer.Option(
+        None, help="Your name for this request: asking again with it is the same rerun, not another."
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Say how many it would be, keep nothing."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
@@ -29,7 +32,7 @@ def rerun(
     engine = wiring.engine("cli")
     request = RerunRequest(
         run_id=uuid_of(run),
-        request_key=f"cli:{uuid4()}",
+        request_key=f"cli:{request_key or uuid4()}",
         requested_by=login(),
         only=only,
         channel=channel,
@@ -41,10 +44,11 @@ def rerun(
     if as_json:
         emit_json({name: getattr(made, name) for name in type(made).__slots__} | {"dry_run": dry_run})
         return
-    verb = "would make" if dry_run else "made"
+    verb = "had made" if made.made_before else "would make" if dry_run else "made"
+    name = "(dry)" if dry_run and not made.made_before else made.id
     console.print(
-        f"rerun {made.id if not dry_run else '(dry)'} {verb} {made.messages} messages about {made.covered} "
-        f"accounts; {made.excluded} of {made.accounts} left out"
+        f"rerun {name} {verb} {made.messages} messages about {made.covered} accounts; "
+        f"{made.excluded} of {made.accounts} left out"
     )
 
 

@@ -8,6 +8,7 @@ from worker import wiring
 from worker.cli.output import Exit, console, emit_json, errors, fail, login, progress, table
 from worker.pipeline import byhand
 from worker.pipeline.byhand import DryRun
+from worker.pipeline.importing.fields import BadCell, day
 from worker.pipeline.policies import Policies
 from worker.store.plan import Run
 
@@ -23,12 +24,19 @@ def scan(
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Scan the book for a business date: plan its run now. Workers do the rest."""
-    day = iso_date(on)
+    business_on = iso_date(on)
     engine, versions = wiring.engine("cli"), wiring.policies()
     if dry_run:
-        _show_dry(
-            byhand.dry_scan(engine, Policies(wiring.shelf()), versions, portfolio=portfolio, on=day), as_json
+        results, had = byhand.dry_scan(
+            engine,
+            Policies(wiring.shelf(), wiring.catalogue()),
+            versions,
+            portfolio=portfolio,
+            on=business_on,
         )
+        if results:
+            _show_dry(results, as_json)
+        _had_one(had, nothing_else=not results)
         return
     with progress() as bar:
         tasks: dict[str, int] = {}
@@ -40,10 +48,10 @@ def scan(
 
         made, had = byhand.scan(
             engine,
-            Policies(wiring.shelf()),
+            Policies(wiring.shelf(), wiring.catalogue()),
             versions,
             portfolio=portfolio,
-            on=day,
+            on=business_on,
             requested_by=login(),
             progress=advance,
         )
@@ -56,19 +64,21 @@ def scan(
             ["run", "portfolio", "date", "mode"],
             [(r.id, r.portfolio_id, r.business_on, r.mode) for r in made],
         )
-    for name in had:
+    _had_one(had, nothing_else=not made)
+
+
+def _had_one(portfolios: list[str], *, nothing_else: bool) -> None:
+    for name in portfolios:
         errors.print(f"{name} has its run for that date already; see: dunlin status", markup=False)
-    if not made and had:
+    if portfolios and nothing_else:
         raise typer.Exit(Exit.REFUSED)
 
 
 def iso_date(value: str | None) -> date | None:
-    if value is None:
-        return None
     try:
-        return date.fromisoformat(value)
-    except ValueError:
-        fail(f"not a date of the form YYYY-MM-DD: {value}", Exit.USAGE)
+        return None if value is None else day(value)
+    except BadCell as error:
+        fail(f"{error}: {value}", Exit.USAGE)
 
 
 def _show_dry(results: list[DryRun], as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """The long-running parts: worker, beat, web, Flower; and the migration before them."""
 
 import os
+import socket
 import sys
 
 import typer
@@ -51,7 +52,8 @@ def worker() -> None:
 def beat() -> None:
     """Run the scheduler. Two of them are harmless; one that was down catches up."""
     # In memory: which run is due is asked of the database, so there is nothing to remember in a file.
-    _celery("beat", "--scheduler", "celery.beat:Scheduler", "--loglevel", settings.current().log_level)
+    options = ("--scheduler", "worker.reconnect:Scheduler", "--loglevel", settings.current().log_level)
+    _celery("beat", *options, module="worker.farewell")
 
 
 def flower() -> None:
@@ -64,12 +66,14 @@ def flower() -> None:
     # By environment, not by argument: arguments are visible to every user of the machine.
     if secret:
         os.environ["FLOWER_BASIC_AUTH"] = secret
-    _celery(*options)
+    _insist_on_port(config.web_host, config.flower_port, "DUNLIN_FLOWER_PORT")
+    _celery(*options, module="worker.farewell")
 
 
 def web() -> None:
     """Run the web service: webhooks, inbox, health."""
     config = settings.current()
+    _insist_on_port(config.web_host, config.web_port, "DUNLIN_WEB_PORT")
     uvicorn.run(
         "worker.web.app:create",
         factory=True,
@@ -82,6 +86,16 @@ def web() -> None:
     )
 
 
-def _celery(*arguments: str) -> None:
+def _insist_on_port(host: str, port: int, setting: str) -> None:
+    # Tried beforehand: what the servers say themselves is a traceback or another exit code.
+    try:
+        for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            socket.create_server(address[:2], family=family).close()
+    except OSError as error:
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        fail(f"cannot listen on {host}:{port} ({reason}): see DUNLIN_WEB_HOST and {setting}")
+
+
+def _celery(*arguments: str, module: str = "celery") -> None:
     # A process of its own name and signals; Celery's main never returns into our command.
-    os.execv(sys.executable, [sys.executable, "-m", "celery", "-A", "worker.app", *arguments])  # noqa: S606  # ours
+    os.execv(sys.executable, [sys.executable, "-m", module, "-A", "worker.app", *arguments])  # noqa: S606  # ours

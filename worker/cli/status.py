@@ -93,8 +93,9 @@ def _one(connection: Connection, run_id: UUID, as_json: bool) -> None:
         f"{books.excluded} left out ({books.both_ways} in both)"
     )
     console.print(
-        f"  {books.messages} messages = {books.sent} sent + {books.failed} failed + {books.suppressed} suppressed"
-        f" + {books.cancelled} cancelled + {books.expired} expired + {books.open} open"
+        f"  {books.messages} messages = {books.sent} sent + {books.failed} failed + "
+        f"{books.suppressed} suppressed + {books.cancelled} cancelled + {books.expired} expired + "
+        f"{books.open} open"
     )
 
 

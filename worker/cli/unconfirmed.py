@@ -52,7 +52,12 @@ def resolve(
     ],
     reason: Annotated[str, typer.Option(help="How you know.")],
     by: Annotated[str | None, typer.Option(help="Who; default: your login.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Settle one by hand. `resend` is for what certainly did not go out: the borrower would get it twice."""
-    control.resolve(wiring.engine("cli"), uuid_of(message), found.value, by=by or login(), reason=reason)
-    console.print(f"{message} is settled")
+    who = login() if by is None else by
+    control.resolve(wiring.engine("cli"), uuid_of(message), found.value, by=who, reason=reason)
+    if as_json:
+        emit_json({"message": message, "as": found.value})
+    else:
+        console.print(f"{message} is settled")

@@ -49,11 +49,19 @@ class Creditor:
     hardship_route: str
     legal_basis: str
     further_steps: str
+    """What may follow, without a word of legal action."""
     late_fee_wording: str
     """May use {daily_rate} and {annual_rate}, filled from the account."""
     credit_record_wording: str
+    legal_steps: str = ""
+    """What may follow where a person approves the message; empty: as `further_steps`."""
+    rights_and_duties: str = ""
+    account_query_route: str = ""
+    debt_advice_route: str = ""
+    collector_disclosure_initial: str = ""
+    """That a debt is to be collected, and what answers are used for."""
     collector_disclosure: str = ""
-    """Who is collecting, where the law asks for it in each message; may be empty."""
+    """Who is collecting. Which of these words may be empty, the rules of the portfolio say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,8 @@ class MessageFacts:
     creditor: Creditor
     as_of_on: date
     unsubscribe_url: str = ""
+    requires_approval: bool = False
+    """Its tier needs a person's yes: `legal_steps` stand where other tiers say `further_steps`."""
 
 
 @dataclass(frozen=True, slots=True)

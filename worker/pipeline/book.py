@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, Engine
 
 from worker.pipeline.policies import Policies
-from worker.portfolios.load import Version
+from worker.portfolios.load import PolicyInvalid, Version
 from worker.store import book
 
 
@@ -14,15 +14,15 @@ def sync_portfolios(engine: Engine, versions: Mapping[str, Version]) -> None:
 
     Raises:
         CurrencyChanged: a portfolio that exists has another currency in its file.
+        PolicyInvalid: a sample would take the place of a portfolio that reaches people.
     """
     with engine.begin() as connection:
         put_portfolios(connection, versions)
 
 
-def put_portfolios(
-    connection: Connection, versions: Mapping[str, Version], *, dry_run: bool = False
-) -> None:
+def put_portfolios(connection: Connection, versions: Mapping[str, Version], *, dry_run: bool = False) -> None:
     """The same in the caller's transaction; a dry run leaves messages alone."""
+    _refuse_samples_over_real_ones(connection, versions)
     for version in versions.values():
         policy = version.policy
         book.put_version(
@@ -39,6 +39,19 @@ def put_packs(connection: Connection, policies: Policies) -> None:
         book.put_version(connection, kind="pack", name=name, digest=loaded.hash, body=loaded.body)
     hashes = {name: loaded.hash for name, loaded in policies.shelf.packs.items()}
     book.put_version(connection, kind="pack_set", name="*", digest=policies.rules_hash, body=hashes)
+
+
+def _refuse_samples_over_real_ones(connection: Connection, versions: Mapping[str, Version]) -> None:
+    samples = {version.policy.portfolio.id for version in versions.values() if version.sample}
+    real = [row for row in book.portfolios(connection) if row.mode != "sandbox"] if samples else []
+    problems = [
+        f"portfolio {row.id} is {row.mode} in the database, and the sample {row.id} would take its place: is "
+        "DUNLIN_PORTFOLIOS_DIR not set?"
+        for row in real
+        if row.id in samples
+    ]
+    if problems:
+        raise PolicyInvalid(problems)
 
 
 def _row(version: Version) -> book.PortfolioRow:

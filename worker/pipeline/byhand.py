@@ -115,6 +115,8 @@ def dry_scan(
                 messages = status.message_counts(connection, [run.id])
                 left_out = status.exclusion_counts(connection, [run.id])
                 results.append(DryRun(run.portfolio_id, day, messages, left_out))
+                about = {"portfolio": run.portfolio_id, "business_on": str(day)}
+                log.info("scan.dry", **about, **count_by_state(messages))
             transaction.rollback()
     return results, had
 

@@ -72,7 +72,7 @@ def compose(
 
 def facts_of(row: Mapping[Any, Any], channel: str, loaded: LoadedPolicy, link: str) -> MessageFacts:
     """The claimed row as a template sees it."""
-    identity = loaded.policy.portfolio
+    identity, tier = loaded.policy.portfolio, loaded.policy.tiers.get(row["tier"])
     return MessageFacts(
         locale=identity.locale,
         currency=identity.currency,
@@ -83,6 +83,8 @@ def facts_of(row: Mapping[Any, Any], channel: str, loaded: LoadedPolicy, link: s
         creditor=loaded.creditor,
         as_of_on=row["today"],
         unsubscribe_url=link,
+        # Not the row's: a policy that asks for no yes must not announce what needs one.
+        requires_approval=tier is not None and tier.requires_approval,
     )
 
 

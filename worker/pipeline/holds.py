@@ -26,7 +26,7 @@ class Subject:
     borrower_id: int
     account_id: int | None = None
     portfolio: str | None = None
-    """The account's; dates are of its time zone, or else of UTC."""
+    """The account's; dates are of its time zone, or else of the borrower's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ def add(engine: Engine, of: Subject, request: HoldRequest) -> tuple[int, bool]:
     with engine.begin() as connection:
         if request.amount is not None and of.account_id is None:
             _check_currency(connection, of)
-        span = store.span(connection, of.portfolio, request.first_on, request.last_on)
+        span = store.span(connection, of.borrower_id, of.portfolio, request.first_on, request.last_on)
         _check_span(request, span)
         new = NewHold(
             borrower_id=of.borrower_id,
@@ -166,11 +166,11 @@ def _check_currency(connection: Connection, of: Subject) -> None:
 
 
 def _check_span(request: HoldRequest, span: Span) -> None:
-    if span.ends_at is None:
+    if span.ends_at is None or request.last_on is None:
         return
     if span.ends_at <= span.now:
-        raise Refused(f"the last day, {request.last_on}, has passed in {span.zone}")
-    if span.ends_at <= span.starts_at:
+        raise Refused(f"the last day, {request.last_on}, has passed{f' in {span.zone}' if span.zone else ''}")
+    if request.first_on is not None and request.last_on < request.first_on:
         raise Refused(f"the last day, {request.last_on}, is before the first, {request.first_on}")
 
 

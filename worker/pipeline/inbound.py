@@ -1,8 +1,11 @@
-"""Providers' callbacks, subscribers' words, and opt-out links: checked, then applied in one transaction."""
+"""Providers' callbacks, borrowers' words, and opt-out links: checked, then applied.
+
+An opt-out is committed before anything that an import under way could make it wait for.
+"""
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -11,6 +14,7 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from worker.channels.base import Channel, Receipt, SignatureInvalid, WebhookRequest
 from worker.pipeline.settle import apply_receipt
@@ -26,13 +30,15 @@ STOP_WORDS: Final = frozenset(
 START_WORDS: Final = frozenset(("START", "UNSTOP", "YES"))
 """Twilio's default opt-in words."""
 
+OPTED_OUT: Final = "opted_out"
+
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 log = structlog.get_logger()
 
 
 class Word(StrEnum):
-    """What a subscriber's message means to us."""
+    """What a borrower's message means to us."""
 
     STOP = "stop"
     START = "start"
@@ -86,7 +92,7 @@ def receive_receipt(engine: Engine, signed: Signed) -> Applied:
 
 
 def receive_text(engine: Engine, signed: Signed) -> Word | None:
-    """Keeps what a subscriber wrote and obeys STOP and START; None: we had this message already.
+    """Keeps what a borrower wrote and obeys STOP and START; None: we had this message already.
 
     Raises:
         SignatureInvalid: signed by the sandbox, while a portfolio is not in it.
@@ -114,6 +120,10 @@ def receive_text(engine: Engine, signed: Signed) -> Word | None:
                 _opt_out(connection, "sms", address, "inbound", subject, sandbox=signed.signer.sandbox)
             case Word.START:
                 _opt_in(connection, address, sandbox=signed.signer.sandbox)
+    if word is Word.STOP:
+        _follow_up(engine, "sms", address, sandbox=signed.signer.sandbox)
+    elif word is Word.START:
+        _touch(engine, "sms", address)
     log.info("inbound.stored", provider_id=provider_id, word=word.value)
     return word
 
@@ -124,6 +134,8 @@ def unsubscribe(engine: Engine, business_on: date, message_id: UUID) -> bool:
         addresses = store.mailed_to(connection, business_on, message_id)
         for address, mode in addresses:
             _opt_out(connection, "email", address, "unsubscribe", str(message_id), sandbox=mode == "sandbox")
+    for address, mode in addresses:
+        _follow_up(engine, "email", address, sandbox=mode == "sandbox")
     log.info("unsubscribe.done", message=str(message_id), addresses=len(addresses))
     return bool(addresses)
 
@@ -135,7 +147,7 @@ def locale_of(engine: Engine, business_on: date, message_id: UUID) -> str | None
 
 
 def word_of(form: Mapping[str, str]) -> Word:
-    """Reads a subscriber's message. In doubt it is a STOP: punctuation around one does not undo it."""
+    """Reads a borrower's message. In doubt it is a STOP: punctuation around one does not undo it."""
     said = unicodedata.normalize("NFKC", form.get("Body", "")).strip().upper()
     bare = " ".join(said.strip(" \t\r\n.,!?;:'\"()[]。、“”‘’").split())
     opt_out_type = form.get("OptOutType", "").upper()
@@ -154,24 +166,22 @@ def _only_where_nobody_is_real(connection: Connection, signed: Signed) -> None:
 def _opt_out(
     connection: Connection, channel: str, address: str, source: str, subject: str, *, sandbox: bool
 ) -> None:
-    # Borrowers before messages would be the wrong order of locks: suppressing cancels messages first.
-    suppress_store.suppress(
+    suppress_store.add(
         connection,
         channel=channel,
         address=address,
-        reason="opted_out",
+        reason=OPTED_OUT,
         source=source,
         by=source,
         sandbox=sandbox,
     )
-    whose = store.touch(connection, channel, address)
     operate.audit(
         connection,
         actor=source,
         action="suppress",
         subject=subject,
-        reason="opted_out",
-        detail={"channel": channel, "borrowers": whose},
+        reason=OPTED_OUT,
+        detail={"channel": channel, "borrowers": store.whose(connection, channel, address)},
     )
 
 
@@ -187,15 +197,39 @@ def _opt_in(connection: Connection, address: str, *, sandbox: bool) -> None:
         sandbox=sandbox,
     ):
         return
-    whose = store.touch(connection, "sms", address)
     operate.audit(
         connection,
         actor="inbound",
         action="lift",
         subject=f"sms:{_masked(address)}",
         reason=reason,
-        detail={"channel": "sms", "borrowers": whose},
+        detail={"channel": "sms", "borrowers": store.whose(connection, "sms", address)},
     )
+
+
+def _follow_up(engine: Engine, channel: str, address: str, *, sandbox: bool) -> None:
+    """What an opt-out brings with it. None of it is needed for the opt-out to bind."""
+    _try_to(
+        engine,
+        lambda connection: suppress_store.cancel_pending(
+            connection, channel=channel, address=address, reason=OPTED_OUT, sandbox=sandbox
+        ),
+    )
+    _touch(engine, channel, address)
+
+
+def _touch(engine: Engine, channel: str, address: str) -> None:
+    _try_to(engine, lambda connection: store.touch(connection, channel, address))
+
+
+def _try_to(engine: Engine, work: Callable[[Connection], None]) -> None:
+    """An import can hold a borrower's row for many minutes, and a provider does not say a STOP twice."""
+    try:
+        with engine.begin() as connection:
+            store.wait_briefly(connection)
+            work(connection)
+    except DBAPIError as error:
+        log.warning("inbound.follow_up_failed", error=type(error).__name__)
 
 
 def _masked(number: str) -> str:

@@ -7,21 +7,27 @@ packs are those this process has: a tighter pack binds at once, and what others 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import structlog
 from sqlalchemy import Connection
 
 from worker.domain.message import Creditor, Sender
+from worker.domain.rules import house
 from worker.domain.rules.facts import Words
 from worker.domain.rules.needs import asks_for_first, counts_by_endpoint
 from worker.domain.rules.opening import CalendarMissing
 from worker.domain.rules.stack import Stack
 from worker.domain.tiers import Tier
+from worker.pipeline.wording import Wording
 from worker.portfolios.load import PolicyInvalid, Version
 from worker.portfolios.schema import Policy
+from worker.rendering.catalogue import Catalogue
 from worker.rulepacks import calendars
 from worker.rulepacks.load import LoadedPack, Shelf
 from worker.rulepacks.problems import PackInvalid
 from worker.rulepacks.stacks import chosen_packs
 from worker.store import book
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,7 @@ class LoadedPolicy:
     policy: Policy
     tiers: tuple[Tier, ...]
     stack: Stack | None
-    """The packs it names, and its own hours as one more; None: this process lacks one, so it decides nothing."""
+    """The packs it names, with the house's on top; None: this process lacks one, so it decides nothing."""
     asks_for_first: bool
     counts_by_endpoint: bool
     facts: frozenset[str]
@@ -39,9 +45,10 @@ class LoadedPolicy:
     sender_marks: frozenset[str]
     creditor: Creditor
     sender: Sender
+    wording: Wording
 
     @classmethod
-    def of(cls, policy: Policy, packs: Mapping[str, LoadedPack]) -> "LoadedPolicy":
+    def of(cls, policy: Policy, packs: Mapping[str, LoadedPack], catalogue: Catalogue) -> "LoadedPolicy":
         try:
             stack = stack_of(policy, packs)
         except PackInvalid:
@@ -56,15 +63,16 @@ class LoadedPolicy:
             sender_marks=frozenset(),
             creditor=policy.creditor_words(),
             sender=policy.sender_identity(),
+            wording=Wording(policy, catalogue),
         )
 
-    def words(self, _tier: str, _channel: str) -> Words | None:
-        """What a message of this kind says; None: content is not looked at."""
-        return None
+    def words(self, tier: str, channel: str) -> Words:
+        """What a message of this kind says."""
+        return self.wording.words(tier, channel)
 
 
 def stack_of(policy: Policy, packs: Mapping[str, LoadedPack]) -> Stack:
-    """The portfolio's packs with its own hours on top; the strictest wins.
+    """The portfolio's packs, with its own hours and what no message may claim on top; the strictest wins.
 
     Raises:
         PackInvalid: a pack or the calendar does not exist, or one is needed and none is named.
@@ -72,7 +80,7 @@ def stack_of(policy: Policy, packs: Mapping[str, LoadedPack]) -> Stack:
     named = chosen_packs(packs, policy.rules.packs) if policy.rules.packs else []
     try:
         calendar = calendars.named(policy.rules.holidays) if policy.rules.holidays else None
-        return Stack([*named, policy.send_window.to_pack()], calendar)
+        return Stack([*named, house.CLAIMS, policy.send_window.to_pack()], calendar)
     except (CalendarMissing, calendars.CalendarUnknown) as error:
         raise PackInvalid([str(error)]) from None
 
@@ -105,15 +113,28 @@ def check_stacks(versions: Mapping[str, Version], packs: Mapping[str, LoadedPack
 
 
 class Policies:
-    """A cache that never goes stale: a hash never means another policy, and the packs are this process's."""
+    """A hash never means another policy, so what was read is kept until the rule packs change. Templates are
+    those of this process.
+    """
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, catalogue: Catalogue) -> None:
         self.shelf = shelf
+        self._catalogue = catalogue
         self.rules_hash = shelf.set_hash()
         """Names the rule packs of this process as a whole."""
         self.packs_kept = False
         """Whether they are in the database, for evidence."""
         self._by_hash: dict[str, LoadedPolicy] = {}
+
+    def refresh(self) -> None:
+        """Takes up rule packs whose files have changed. A file that cannot be used changes nothing."""
+        for problem in self.shelf.refresh():
+            log.error("rulepack.invalid", problem=problem)
+        now = self.shelf.set_hash()
+        if now != self.rules_hash:
+            log.warning("rulepacks.changed", rules_hash=now)
+            self.rules_hash, self.packs_kept = now, False
+            self._by_hash.clear()
 
     def get(self, connection: Connection, hashes: Iterable[str]) -> dict[str, LoadedPolicy]:
         """The policies of these hashes.
@@ -133,4 +154,4 @@ class Policies:
 
     def of(self, policy: Policy) -> LoadedPolicy:
         """A policy that is not in the database yet."""
-        return LoadedPolicy.of(policy, self.shelf.packs)
+        return LoadedPolicy.of(policy, self.shelf.packs, self._catalogue)

@@ -30,6 +30,7 @@ def rerun(
         portfolio_lock.alone(connection, version.policy.portfolio.id)
         before = _made_before(connection, request)
         if before is not None:
+            log.info("rerun.made_before", run=str(request.run_id), rerun=str(before.id))
             return before
         put_portfolios(connection, versions, dry_run=dry_run)
         made = store.make(
@@ -84,10 +85,11 @@ def _version(connection: Connection, versions: Mapping[str, Version], request: R
     if row.portfolio_id not in versions:
         raise Refused(f"portfolio {row.portfolio_id} has no file any more")
     version = versions[row.portfolio_id]
-    if row.mode != version.policy.portfolio.mode:
+    mode = version.policy.portfolio.mode
+    if row.mode != mode:
         raise Refused(
-            f"the run is of mode {row.mode} and {row.portfolio_id} is in mode {version.policy.portfolio.mode}: "
-            "what was done in one is no history for the other; make a new run with dunlin scan"
+            f"the run is of mode {row.mode} and {row.portfolio_id} is in mode {mode}: what was done in "
+            "one is no history for the other; make a new run with dunlin scan"
         )
     return version
 

@@ -143,6 +143,7 @@ def as_kept(candidate: Candidate, events: Sequence[Event]) -> str:
         "facts": sorted(account.facts),
         "due_on": account.due_on.isoformat() if account.due_on else None,
         "zones": recipient.zones,
+        "claims": sorted(request.words.claims) if request.words else (),
         "consents": sorted(recipient.consents),
         "waivers": sorted(recipient.waivers),
         "history": [

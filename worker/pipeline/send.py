@@ -15,13 +15,13 @@ from worker.domain.clock import Clock
 from worker.domain.message import OutgoingMessage
 from worker.domain.states import State
 from worker.pipeline.compose import Composed, compose
-from worker.pipeline.outcomes import NotPosted, Result, outcome_of, suppression_of
+from worker.pipeline.outcomes import NotPosted, Result, outcome_of
 from worker.pipeline.policies import LoadedPolicy
 from worker.pipeline.runtime import Runtime
+from worker.pipeline.unusable import said_unusable, suppress, suppress_first
 from worker.store import book
 from worker.store import claim as store
 from worker.store import outcome as outcome_store
-from worker.store import suppress as suppress_store
 from worker.store.engine import autocommit, insist
 
 log = structlog.get_logger()
@@ -46,6 +46,7 @@ class Batch:
 def send_due(runtime: Runtime, channel: str) -> Counter[str]:
     """Sends what is due on a channel until nothing is or time is up. Returns counts by outcome."""
     go_on, counts = runtime.box(), Counter[str]()
+    runtime.policies.refresh()
     while go_on():
         with autocommit(runtime.engine) as connection:
             portfolios = store.due_portfolios(connection, channel)
@@ -86,6 +87,7 @@ def send_batch(runtime: Runtime, channel: str, portfolio: str) -> Counter[str]:
     counts += _write(runtime, batch, policies)
     if left:
         counts["handed_back"] = insist(runtime.engine, lambda c: outcome_store.hand_back(c, token, left))
+    _beyond_the_message(runtime, batch, policies)
     log.info("send.batch", channel=channel, portfolio=portfolio, **counts)
     return counts
 
@@ -177,7 +179,7 @@ async def _post(item: Composed, batch: Batch, clock: Clock) -> Result:
 
 
 def _write(runtime: Runtime, batch: Batch, policies: dict[str, LoadedPolicy]) -> Counter[str]:
-    """Outcomes in one statement, then what they mean beyond their message."""
+    """Outcomes in one statement."""
     outcomes = [
         outcome_of(
             row,
@@ -188,6 +190,7 @@ def _write(runtime: Runtime, batch: Batch, policies: dict[str, LoadedPolicy]) ->
         )
         for row, result, started in batch.results
     ]
+    suppress_first(runtime.engine, batch.channel, said_unusable(batch.results, policies))
     # The provider's answer exists nowhere else: it is written until it stands, and never asked for again.
     moved = insist(runtime.engine, lambda connection: outcome_store.finish(connection, batch.token, outcomes))
     for outcome in outcomes:
@@ -200,29 +203,11 @@ def _write(runtime: Runtime, batch: Batch, policies: dict[str, LoadedPolicy]) ->
                 outcome=outcome.outcome,
                 code=outcome.code,
             )
-    _beyond_the_message(runtime, batch, policies)
     return Counter(outcome.outcome for outcome in outcomes)
 
 
 def _beyond_the_message(runtime: Runtime, batch: Batch, policies: dict[str, LoadedPolicy]) -> None:
-    """Suppressions, pauses, and waking whoever waits for a message that was stored."""
-    unusable = [
-        (row["address"], why, policies[row["policy_hash"]].policy.portfolio.mode == "sandbox")
-        for row, result, _ in batch.results
-        if (why := suppression_of(result))
-    ]
-    if unusable:
-        with runtime.engine.begin() as connection:
-            for address, why, sandbox in sorted(unusable):
-                suppress_store.suppress(
-                    connection,
-                    channel=batch.channel,
-                    address=address,
-                    reason=why,
-                    source="provider",
-                    by="dunlin",
-                    sandbox=sandbox,
-                )
+    """Pauses, waking whoever waits for a message that was stored, and what waits for a suppressed address."""
     if batch.stop is not None:
         _pause(runtime, batch, batch.stop)
     accepted: dict[Channel, list[OutgoingMessage]] = {}
@@ -231,6 +216,7 @@ def _beyond_the_message(runtime: Runtime, batch: Batch, policies: dict[str, Load
             accepted.setdefault(item.adapter, []).append(item.outgoing)
     for adapter, messages in accepted.items():
         runtime.run(adapter.announce(messages))
+    suppress(runtime.engine, batch.channel, said_unusable(batch.results, policies))
 
 
 def _pause(runtime: Runtime, batch: Batch, why: Exception) -> None:

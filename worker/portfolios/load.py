@@ -4,7 +4,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ class Version:
 
     policy: Policy
     hash: str
+    file: str = field(default="", compare=False)
+    """Name of the file it was read from, for whoever has to put it right; empty: not from a file."""
+    sample: bool = field(default=False, compare=False)
+    """One of those that ship with Dunlin, because no folder was named."""
 
 
 def version_of(policy: Policy) -> Version:
@@ -57,7 +61,7 @@ def load_all(folder: Path | None, channels: Mapping[str, Iterable[str]]) -> dict
         if file.stem == BASE:
             continue
         try:
-            version = load_one(file, channels)
+            version = replace(load_one(file, channels), sample=folder is None)
         except PolicyInvalid as error:
             problems += error.problems
             continue
@@ -89,7 +93,7 @@ def load_one(file: Path, channels: Mapping[str, Iterable[str]]) -> Version:
                 problems.append(f"{file.name}: tiers.{name}.channels: no adapter for {channel} by {provider}")
     if problems:
         raise PolicyInvalid(problems)
-    return version_of(policy)
+    return replace(version_of(policy), file=file.name)
 
 
 def _merged(file: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -6,13 +6,15 @@ from typing import Annotated, Any, Literal, Self
 
 from babel import Locale, UnknownLocaleError
 from babel.numbers import list_currencies
-from email_validator import EmailNotValidError, validate_email
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from worker.domain.message import CHANNELS, Creditor, Sender
 from worker.domain.tiers import Tier
 from worker.domain.window import ZoneUnknown, zone_of
+from worker.portfolios.allowlist import normalised
+from worker.portfolios.creditor import CLAIMS_OF, CreditorConfig
+from worker.portfolios.prices import Prices
 from worker.portfolios.rules import Rules, Window
 from worker.portfolios.strict import Strict
 
@@ -52,7 +54,7 @@ class Identity(Strict):
     region: str
     """ISO 3166 code by which phone numbers without a country code are read."""
     mode: Literal["sandbox", "allowlist", "live"] = "sandbox"
-    allowlist: tuple[str, ...] = ()
+    allowlist: Annotated[tuple[str, ...], AfterValidator(normalised)] = ()
     """Addresses that mode `allowlist` may use."""
 
     @field_validator("locale")
@@ -135,33 +137,6 @@ class TierConfig(Strict):
         )
 
 
-class CreditorConfig(Strict):
-    """`[creditor]`: who writes, in the lender's own words."""
-
-    name: str = Field(min_length=1)
-    sms_signature: str = Field(default="", max_length=16)
-    hotline: str = Field(min_length=1)
-    email: str
-    postal_address: str = Field(min_length=1)
-    payment_ways: tuple[str, ...] = Field(min_length=1)
-    pay_url: str = Field(pattern=r"^https://")
-    dispute_route: str = Field(min_length=1)
-    hardship_route: str = Field(min_length=1)
-    legal_basis: str = Field(min_length=1)
-    further_steps: str = Field(min_length=1)
-    late_fee_wording: str = Field(min_length=1)
-    credit_record_wording: str = Field(min_length=1)
-    collector_disclosure: str = ""
-
-    @field_validator("email")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        try:
-            return validate_email(value, check_deliverability=False, test_environment=True).normalized
-        except EmailNotValidError as error:
-            raise ValueError(str(error)) from None
-
-
 class SenderConfig(Strict):
     """`[sender]`: the identities messages go out under."""
 
@@ -183,6 +158,8 @@ class Policy(Strict):
     """Which provider carries a channel."""
     creditor: CreditorConfig
     sender: SenderConfig = SenderConfig()
+    prices: Prices | None = None
+    """None: simulations show no cost."""
 
     @model_validator(mode="after")
     def _tiers_fit_together(self) -> Self:
@@ -215,7 +192,11 @@ class Policy(Strict):
         return tuple(sorted(tiers, key=lambda tier: tier.dpd_from))
 
     def creditor_words(self) -> Creditor:
-        return Creditor(**self.creditor.model_dump())
+        return Creditor(**self.creditor.model_dump(exclude={"claims"}))
+
+    def claims_of_wordings(self) -> dict[str, tuple[str, ...]]:
+        """What each wording under `[creditor]` claims; those that are not named claim nothing."""
+        return CLAIMS_OF | self.creditor.claims
 
     def sender_identity(self) -> Sender:
         return Sender(**self.sender.model_dump())

@@ -1,11 +1,12 @@
 """Every word a borrower can receive, found by locale, tier and channel, and rendered."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from babel import UnknownLocaleError
-from jinja2 import Template, TemplateError, nodes
+from jinja2 import Template, TemplateError, meta
 
 from worker.domain.message import MessageFacts, Rendered
 from worker.rendering.environment import TemplateBroken, TemplateEnvironment, TemplateMissing, place_of
@@ -29,6 +30,16 @@ def default_root() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "templates"
 
 
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What one template file asks for."""
+
+    names: frozenset[str]
+    """Of the context."""
+    templates: tuple[str, ...]
+    """That it extends or includes."""
+
+
 class Catalogue:
     """All templates under one folder, read once: what is rendered is what `version` names, whatever a deploy
     does to the files meanwhile.
@@ -45,6 +56,7 @@ class Catalogue:
         self._shown = {str(root / file): file for file in self._sources}
         self._environments: dict[str, TemplateEnvironment] = {}
         self._compiled: dict[tuple[str, str, str], tuple[Template, ...]] = {}
+        self._uses: dict[tuple[str, str], Uses] = {}
 
     def version(self) -> str:
         """SHA-256 over all template files, names and bytes, in hexadecimal."""
@@ -110,17 +122,23 @@ class Catalogue:
         """All of them with their texts: what is kept under `version`."""
         return dict(self._sources)
 
-    def parse(self, locale: str, name: str) -> nodes.Template:
-        """The template's tree.
+    def uses(self, locale: str, name: str) -> Uses:
+        """What a template asks for.
 
         Raises:
             TemplateBroken: its syntax is wrong, or it uses what templates may not use.
         """
-        file = self.files(locale)[name]
-        try:
-            return self._environment(locale).parse(self._sources[file], name, str(self._root / file))
-        except TemplateError as error:
-            raise self._broken(error) from error
+        known = self._uses.get((locale, name))
+        if known is None:
+            file = self.files(locale)[name]
+            try:
+                tree = self._environment(locale).parse(self._sources[file], name, str(self._root / file))
+                names = frozenset(meta.find_undeclared_variables(tree))
+            except TemplateError as error:
+                raise self._broken(error) from error
+            templates = tuple(ref for ref in meta.find_referenced_templates(tree) if ref is not None)
+            known = self._uses[locale, name] = Uses(names, templates)
+        return known
 
     def _compile(self, locale: str, tier: str, channel: str) -> tuple[Template, ...]:
         files = self.files(locale)

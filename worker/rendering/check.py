@@ -2,28 +2,33 @@
 
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from itertools import product
-
-from jinja2 import meta
+from typing import Any
 
 from worker.domain.message import Creditor, MessageFacts, Rendered
+from worker.domain.rules.vocabulary import CLAIMS
+from worker.rendering.carried import READINGS, of_template
 from worker.rendering.catalogue import PARTS, Catalogue
-from worker.rendering.elements import ELEMENTS, declared, required
+from worker.rendering.elements import ELEMENTS, claimed, declarations_elsewhere, declared, required
 from worker.rendering.environment import TemplateBroken, TemplateMissing
-from worker.rendering.facts import Context, context, rates_shown
+from worker.rendering.facts import WORDINGS, Context, context, rates_shown, wording_of
 from worker.rendering.formats import locale_of
 from worker.rendering.sample import sample_facts
 
-_READINGS = {
-    "sms": (("sms.txt",),),
-    "email": (("email.subject.txt", "email.txt"), ("email.subject.txt", "email.html")),
-    "in_app": (("in_app.title.txt", "in_app.txt"),),
-}
-"""What one reader sees: a mail program shows the plain part or the HTML, so each must say it all."""
-
+OPTIONAL_WORDINGS = (
+    "rights_and_duties",
+    "account_query_route",
+    "debt_advice_route",
+    "collector_disclosure_initial",
+    "collector_disclosure",
+)
+"""Elements, each with a lender's wording of the same name, that a text does without where nothing requires
+them.
+"""
 _CHINESE_SMS = re.compile(r"【[^【】]{2,16}】[^【】]*", re.DOTALL)
 _CHINESE_SMS_MAX_CHARS = 500
 _URL = re.compile(r"https?:|www\.|[a-z0-9-]+\.(?:com|net|org|cn|top|cc)\b", re.IGNORECASE)
@@ -35,14 +40,6 @@ class Problem:
 
     file: str
     what: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """One rendering, and how to tell its reader which one it was."""
-
-    label: str
-    facts: MessageFacts
 
 
 def check(
@@ -58,18 +55,61 @@ def check(
     With `creditor`, a policy's own words are put into the sample facts, so that missing or unfit ones (a link
     in a Chinese SMS, a daily rate without the annual one) are found too.
     """
-    problems = list(_stray_files(catalogue))
+    problems: list[Problem] = []
     tiers, channels = tuple(tiers), tuple(channels)
     for locale in locales:
-        try:
-            catalogue.files(locale)
-        except TemplateMissing as error:
-            problems.append(Problem(locale, str(error)))
+        found = file_problems(catalogue, locale)
+        problems += found
+        if found and found[0].file == locale:
             continue
-        problems += _files(catalogue, locale)
         for tier, channel in product(tiers, channels):
-            problems += _message(catalogue, locale, tier, channel, creditor)
+            problems += message_problems(catalogue, sample_facts(locale, tier, channel, creditor=creditor))
     return list(dict.fromkeys(problems))
+
+
+def file_problems(catalogue: Catalogue, locale: str) -> list[Problem]:
+    """What is wrong with the files a locale uses, whichever message they belong to; a problem whose file is
+    the locale itself: it has none.
+    """
+    try:
+        catalogue.files(locale)
+    except TemplateMissing as error:
+        return [Problem(locale, str(error))]
+    return [*_stray_files(catalogue), *_files(catalogue, locale)]
+
+
+def message_problems(catalogue: Catalogue, like: MessageFacts, policy_file: str = "policy") -> list[Problem]:
+    """What is wrong with one kind of message: its locale, tier, channel, lender and approval are those of
+    `like`.
+    """
+    return list(dict.fromkeys(_message(catalogue, like, policy_file)))
+
+
+def samples(like: MessageFacts) -> Iterator[tuple[str, MessageFacts]]:
+    """Facts of nobody for such a message: one account and three, with a late fee and without; as much as is
+    likely to be said, because a text has to fit; and as little as a borrower and a lender may give.
+    """
+    made = partial(
+        sample_facts,
+        like.locale,
+        like.tier,
+        like.channel,
+        creditor=like.creditor,
+        requires_approval=like.requires_approval,
+    )
+    for accounts, late_fee in product((1, 3), (True, False)):
+        label = f"with {accounts} account(s), {'with' if late_fee else 'without'} late fee"
+        yield label, made(accounts=accounts, late_fee=late_fee)
+    much = made()
+    large = replace(
+        much.accounts[0], principal=Decimal("1250000.55"), amount_due=Decimal("123456.78"), dpd=1234
+    )
+    yield "with 6 accounts of large amounts", replace(much, accounts=(large,) * 6)
+    needed = required(like.locale, like.tier, like.channel)
+    spared: dict[str, Any] = {name: "" for name in OPTIONAL_WORDINGS if name not in needed}
+    bare = replace(made(late_fee=False), debtor_name="", unsubscribe_url="")
+    label = "without a name, an unsubscribe link and optional wordings"
+    yield label, replace(bare, creditor=replace(bare.creditor, **spared))
 
 
 def _stray_files(catalogue: Catalogue) -> Iterator[Problem]:
@@ -86,21 +126,25 @@ def _files(catalogue: Catalogue, locale: str) -> Iterator[Problem]:
         elements = declared(catalogue.source(file))
         if elements is None:
             yield Problem(file, "does not start with {# elements: … #}")
+        if declarations_elsewhere(catalogue.source(file)):
+            yield Problem(file, "declares elements or claims where they are not read: they stand first, once")
+        for claim in claimed(catalogue.source(file)):
+            if claim not in CLAIMS:
+                yield Problem(file, f"declares {claim!r}, which is not a claim")
         for element in elements or ():
             if element not in ELEMENTS:
                 yield Problem(file, f"declares {element!r}, which is not a content element")
         try:
-            tree = catalogue.parse(locale, name)
+            names = catalogue.uses(locale, name).names
         except TemplateBroken as error:
             yield Problem(error.where, error.why)
             continue
-        for variable in sorted(meta.find_undeclared_variables(tree) - known):
+        for variable in sorted(names - known):
             yield Problem(file, f"uses {variable!r}, which is not a name of the template context")
 
 
-def _message(
-    catalogue: Catalogue, locale: str, tier: str, channel: str, creditor: Creditor | None
-) -> Iterator[Problem]:
+def _message(catalogue: Catalogue, like: MessageFacts, policy_file: str) -> Iterator[Problem]:
+    locale, tier, channel = like.locale, like.tier, like.channel
     files = catalogue.files(locale)
     if channel not in PARTS:
         yield Problem(locale, f"channel {channel!r} has no templates")
@@ -110,76 +154,50 @@ def _message(
             yield Problem(f"{locale}/{tier}/{part}", "is missing")
         return
     try:
-        carried = {part: _carried(catalogue, locale, f"{tier}/{part}") for part in PARTS[channel]}
+        carried = {part: of_template(catalogue, locale, f"{tier}/{part}").elements for part in PARTS[channel]}
     except TemplateBroken:
         return  # told by _files
-    for reading in _READINGS[channel]:
+    for reading in READINGS[channel]:
         there = set[str]().union(*(carried[part] for part in reading))
         for element, source in required(locale, tier, channel).items():
             if element not in there:
                 yield Problem(files[f"{tier}/{reading[-1]}"], f"does not carry {element} ({source})")
-    for case in _cases(locale, tier, channel, creditor):
-        yield from _rendering(catalogue, case, carried)
+    yield from (Problem(policy_file, what) for what in _unsaid(like))
+    for label, facts in samples(like):
+        yield from _rendering(catalogue, label, facts, carried)
 
 
-def _carried(catalogue: Catalogue, locale: str, name: str) -> set[str]:
-    """Elements a template declares itself and through all it extends or includes."""
-    files = catalogue.files(locale)
-    found: set[str] = set()
-    open_names, seen = [name], {name}
-    while open_names:
-        current = open_names.pop()
-        found.update(declared(catalogue.source(files[current])) or ())
-        for reference in meta.find_referenced_templates(catalogue.parse(locale, current)):
-            if reference in files and reference not in seen:
-                seen.add(reference)
-                open_names.append(reference)
-    return found & ELEMENTS.keys()
-
-
-def _cases(locale: str, tier: str, channel: str, creditor: Creditor | None) -> Iterator[_Case]:
-    for accounts, late_fee in product((1, 3), (True, False)):
-        label = f"with {accounts} account(s), {'with' if late_fee else 'without'} late fee"
-        facts = sample_facts(locale, tier, channel, accounts=accounts, late_fee=late_fee, creditor=creditor)
-        yield _Case(label, facts)
-    bare = sample_facts(locale, tier, channel, late_fee=False, creditor=creditor)
-    bare = replace(bare, debtor_name="", unsubscribe_url="")
-    yield _Case(
-        "without a name, an unsubscribe link and a disclosure",
-        replace(bare, creditor=replace(bare.creditor, collector_disclosure="")),
-    )
-
-
-def _rendering(catalogue: Catalogue, case: _Case, carried: dict[str, set[str]]) -> Iterator[Problem]:
-    facts = case.facts
+def _rendering(
+    catalogue: Catalogue, label: str, facts: MessageFacts, carried: Mapping[str, frozenset[str]]
+) -> Iterator[Problem]:
     try:
         rendered = catalogue.render(facts)
     except TemplateBroken as error:
-        yield Problem(error.where, f"{error.why} ({case.label})")
+        yield Problem(error.where, f"{error.why} ({label})")
         return
     values, files = context(facts), catalogue.files(facts.locale)
-    for what in _unsaid(facts, values):
-        yield Problem("policy", what)
     for part, text in _texts(rendered, facts.channel).items():
         file = files[f"{facts.tier}/{part}"]
         if not text:
-            yield Problem(file, f"renders to nothing ({case.label})")
+            yield Problem(file, f"renders to nothing ({label})")
         faults = [*_unseen(carried[part], values, text, facts.channel), *_lone_rate(facts, text)]
         if part == "email.subject.txt":
             faults += _subject_faults(values, text)
         if part == "sms.txt" and locale_of(facts.locale).territory == "CN":
             faults += _chinese_sms_faults(text)
-        yield from (Problem(file, f"{fault} ({case.label})") for fault in faults)
+        yield from (Problem(file, f"{fault} ({label})") for fault in faults)
 
 
-def _unsaid(facts: MessageFacts, values: Context) -> Iterator[str]:
-    for name in required(facts.locale, facts.tier, facts.channel):
-        element = ELEMENTS[name]
-        if element.may_be_empty or (name == "late_fee" and _highest_rate(facts) is None):
-            continue
-        for key in element.keys_on(facts.channel):
-            if not values[key]:
-                yield f"the creditor gives no words for {key}, and a message must say its {name}"
+def _unsaid(facts: MessageFacts) -> Iterator[str]:
+    for name, source in required(facts.locale, facts.tier, facts.channel).items():
+        for key in ELEMENTS[name].keys_on(facts.channel):
+            if key not in WORDINGS:
+                continue
+            wording = wording_of(key, requires_approval=facts.requires_approval)
+            words = getattr(facts.creditor, wording)
+            if not ("".join(words) if isinstance(words, tuple) else words).strip():
+                where = f"{facts.tier} {facts.channel}"
+                yield f"creditor.{wording}: is empty, and {where} must say its {name} ({source})"
 
 
 def _highest_rate(facts: MessageFacts) -> Decimal | None:
@@ -192,7 +210,7 @@ def _texts(rendered: Rendered, channel: str) -> dict[str, str]:
     return dict(zip(PARTS[channel], seen[1:] if channel == "sms" else seen, strict=False))
 
 
-def _unseen(elements: set[str], values: Context, text: str, channel: str) -> Iterator[str]:
+def _unseen(elements: frozenset[str], values: Context, text: str, channel: str) -> Iterator[str]:
     for name in sorted(elements):
         element = ELEMENTS[name]
         for key in element.keys_on(channel):

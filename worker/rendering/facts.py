@@ -18,6 +18,28 @@ REFERENCES_SHOWN = 5
 FULL_NAME_CHANNELS = frozenset({"email", "letter"})
 """Everywhere else others may see the screen: the name is masked."""
 
+WORDINGS = {
+    "creditor_name": "name",
+    "sms_signature": "sms_signature",
+    "creditor_hotline": "hotline",
+    "creditor_email": "email",
+    "creditor_address": "postal_address",
+    "payment_ways": "payment_ways",
+    "pay_url": "pay_url",
+    "dispute_route": "dispute_route",
+    "hardship_route": "hardship_route",
+    "debt_advice_route": "debt_advice_route",
+    "account_query_route": "account_query_route",
+    "rights_and_duties": "rights_and_duties",
+    "legal_basis": "legal_basis",
+    "further_steps": "further_steps",
+    "late_fee": "late_fee_wording",
+    "credit_record": "credit_record_wording",
+    "collector_disclosure": "collector_disclosure",
+    "collector_disclosure_initial": "collector_disclosure_initial",
+}
+"""Names of the context that a lender words, each with its key under `[creditor]`."""
+
 _LIST_COMMA = {"zh": "、"}
 
 
@@ -27,7 +49,7 @@ def context(facts: MessageFacts) -> Context:
     language = locale_of(locale).language
     name = clean(facts.debtor_name)
     values: Context = {
-        **_creditor_words(facts.creditor, language),
+        **_creditor_words(facts.creditor, language, facts.requires_approval),
         **_late_fee(facts),
         "debtor_name": name if facts.channel in FULL_NAME_CHANNELS else masked(name, language),
         "account_reference": _references(accounts, language),
@@ -54,8 +76,15 @@ def popup_extra(facts: MessageFacts) -> dict[str, str]:
     }
 
 
+def wording_of(name: str, *, requires_approval: bool) -> str:
+    """The key under `[creditor]` whose words stand for one of `WORDINGS` in such a tier."""
+    return "legal_steps" if name == "further_steps" and requires_approval else WORDINGS[name]
+
+
 @lru_cache(maxsize=256)
-def _creditor_words(creditor: Creditor, language: str) -> dict[str, str]:
+def _creditor_words(creditor: Creditor, language: str, requires_approval: bool) -> dict[str, str]:
+    # A policy without legal steps is refused at load; one from before they existed says the milder words.
+    steps = (requires_approval and creditor.legal_steps) or creditor.further_steps
     return {
         "creditor_name": _one_line(creditor.name),
         "sms_signature": _one_line(creditor.sms_signature).strip("【】"),
@@ -66,10 +95,14 @@ def _creditor_words(creditor: Creditor, language: str) -> dict[str, str]:
         "pay_url": creditor.pay_url.strip(),
         "dispute_route": _sentence(creditor.dispute_route),
         "hardship_route": _sentence(creditor.hardship_route),
+        "debt_advice_route": _sentence(creditor.debt_advice_route),
+        "account_query_route": _sentence(creditor.account_query_route),
+        "rights_and_duties": _sentence(creditor.rights_and_duties),
         "legal_basis": _sentence(creditor.legal_basis),
-        "further_steps": _sentence(creditor.further_steps),
+        "further_steps": _sentence(steps),
         "credit_record": _sentence(creditor.credit_record_wording),
         "collector_disclosure": _sentence(creditor.collector_disclosure),
+        "collector_disclosure_initial": _sentence(creditor.collector_disclosure_initial),
     }
 
 

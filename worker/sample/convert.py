@@ -20,7 +20,7 @@ _HEADERS = {
     "holds": "hold_id,borrower_id,portfolio,account_id,type,starts_on,ends_on,reason",
     "suppressions": "channel,address,reason,since",
     "consents": "borrower_id,channel,kind,given_at,revoked_at,source",
-    "contacts": "contact_id,borrower_id,portfolio,account_id,at,channel,tier,outcome",
+    "contacts": "contact_id,borrower_id,portfolio,account_id,at,channel,tier,outcome,purpose,direction",
 }
 
 

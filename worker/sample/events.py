@@ -27,6 +27,11 @@ _REASONS = {
     "sms": ("opted_out", "invalid_recipient", "wrong_number", "manual"),
     "email": ("opted_out", "hard_bounce", "complaint", "manual"),
 }
+_NOTICE = ("collection", "out")
+DEFAULT_NOTICE_AGE = 16
+"""Days; the youngest default notice is old enough for the legal step it must precede."""
+DEFAULT_NOTICE_MISSING = 10
+"""One in so many late accounts had a stern notice and no default notice: its legal warning must not go."""
 _OFFSETS = {"cn": "+08:00", "us": "-05:00", "uk": "+00:00"}
 
 
@@ -88,10 +93,16 @@ def consents(people: People) -> Iterator[Row]:
 
 
 def contacts(accounts: Sequence[Account], people: People) -> Iterator[Row]:
-    """Half of the accounts that are 60 days late had a stern notice in this delinquency; many of those in
-    the stern tier a reminder; some borrowers a conversation about no account in particular.
+    """Half of the accounts that are 60 days late had a stern notice in this delinquency, and in uk most of
+    those a default notice by letter; many of those in the stern tier a reminder; some borrowers a call about
+    no account in particular, of which half were theirs.
     """
-    n = late = 0
+    for n, row in enumerate(_contacts(accounts, people), start=1):
+        yield (f"C{n:05d}", *row)
+
+
+def _contacts(accounts: Sequence[Account], people: People) -> Iterator[Row]:
+    late = 0
     for k, account in enumerate(accounts):
         person = people[account.owner]
         channel = "sms" if reachable(person, "sms") else "email" if reachable(person, "email") else "in_app"
@@ -100,15 +111,16 @@ def contacts(accounts: Sequence[Account], people: People) -> Iterator[Row]:
         if account.dpd >= 60:
             late += 1
             if late % 2 == 0:
-                n += 1
-                yield (f"C{n:05d}", *where, _at(account, -10 - k % 31), channel, "stern", outcome)
+                yield (*where, _at(account, -10 - k % 31), channel, "stern", outcome, *_NOTICE)
+                if account.portfolio == "uk" and late % DEFAULT_NOTICE_MISSING:
+                    given = _at(account, -DEFAULT_NOTICE_AGE - k % 30)
+                    yield (*where, given, "letter", "", "sent", "default_notice", "out")
         elif account.dpd >= 8 and k % 3 == 0:
-            n += 1
-            yield (f"C{n:05d}", *where, _at(account, 4 - account.dpd), channel, "reminder", outcome)
+            yield (*where, _at(account, 4 - account.dpd), channel, "reminder", outcome, *_NOTICE)
         elif account.dpd >= 8 and k % 50 == 1:
-            n += 1
-            talked = ("conversation", "no_answer", "voicemail")[n % 3]
-            yield (f"C{n:05d}", where[0], "", "", _at(account, -9), "agent_call", "", talked)
+            began = "in" if k % 100 == 1 else "out"
+            talked = "conversation" if began == "in" else ("no_answer", "voicemail")[k % 200 // 100]
+            yield (where[0], "", "", _at(account, -9), "agent_call", "", talked, "collection", began)
 
 
 def _dialled(person: Borrower) -> str:

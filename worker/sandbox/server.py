@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from aiohttp import web
 
@@ -18,7 +18,11 @@ from worker.sandbox.lifecycle import Lifecycle
 from worker.sandbox.messages_api import MessagesApi
 from worker.sandbox.smtp import Mailbox, smtp_factory
 
-__all__ = ["HostRefused", "Ports", "SandboxConfig", "run"]
+__all__ = ["CannotListen", "HostRefused", "Ports", "SandboxConfig", "run"]
+
+
+class CannotListen(OSError):
+    """An address cannot be listened on; the text names it, why, and the option that changes it."""
 
 
 async def run(config: SandboxConfig, ready: Callable[[Ports], None] | None = None) -> None:
@@ -26,7 +30,8 @@ async def run(config: SandboxConfig, ready: Callable[[Ports], None] | None = Non
 
     Raises:
         HostRefused: the host is not a loopback address and the configuration does not allow that.
-        OSError: a port is taken, or the journal or certificate cannot be opened.
+        CannotListen: a port is taken.
+        OSError: the journal or certificate cannot be opened.
     """
     config.check_host()
     stop = asyncio.Event()
@@ -58,7 +63,8 @@ async def _http(config: SandboxConfig, routes: list[web.RouteDef]) -> AsyncItera
     await runner.setup()
     try:
         site = web.TCPSite(runner, config.host, config.http_port)
-        await site.start()
+        with _listening(config.host, config.http_port, "--http-port"):
+            await site.start()
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
@@ -67,8 +73,18 @@ async def _http(config: SandboxConfig, routes: list[web.RouteDef]) -> AsyncItera
 @asynccontextmanager
 async def _smtp(config: SandboxConfig, faults: FaultBook, journal: Journal) -> AsyncIterator[int]:
     factory = smtp_factory(config, faults, Mailbox(config, faults, journal))
-    server = await asyncio.get_running_loop().create_server(factory, config.host, config.smtp_port)
+    with _listening(config.host, config.smtp_port, "--smtp-port"):
+        server = await asyncio.get_running_loop().create_server(factory, config.host, config.smtp_port)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+
+
+@contextmanager
+def _listening(host: str, port: int, option: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise CannotListen(f"cannot listen on {host}:{port} ({reason}): see --host and {option}") from None

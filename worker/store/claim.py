@@ -15,7 +15,7 @@ from worker.store.addresses import ADDRESS, SUPPRESSION
 _CLAIM = text(f"""
 WITH clock AS MATERIALIZED (
     SELECT t.now, CAST(t.now AT TIME ZONE p.timezone AS date) AS today, p.mode
-    FROM (SELECT dunlin_now() AS now) t, portfolios p WHERE p.id = :portfolio
+    FROM (SELECT dunlin_live_now() AS now) t, portfolios p WHERE p.id = :portfolio
 ), due AS MATERIALIZED (
     SELECT m.* FROM messages m
     WHERE m.state = 'scheduled' AND m.channel = :channel AND m.portfolio_id = :portfolio
@@ -93,7 +93,8 @@ WITH clock AS MATERIALIZED (
 )
 SELECT f.business_on, f.id, v.attempt_id, v.state, f.reason, f.tier, f.attempts, f.policy_hash, f.borrower,
 f.name,
-       f.address, f.accounts, f.today, EXTRACT(EPOCH FROM f.send_before - f.now) - :deadline_s AS send_before_s
+       f.address, f.accounts, f.today,
+       EXTRACT(EPOCH FROM f.send_before - f.now) - :deadline_s AS send_before_s
 FROM facts f JOIN moved v ON v.business_on = f.business_on AND v.id = f.id
 """)  # noqa: S608  # the address expression is a constant of ours
 
@@ -108,7 +109,7 @@ WITH v AS (
     -- Message before attempt, everywhere: the order of locks that cannot deadlock with settling.
     SELECT v.* FROM messages m JOIN v ON m.business_on = v.business_on AND m.id = v.message_id
     WHERE m.state = 'sending' AND m.lease_token = CAST(:token AS uuid) AND m.attempt_id = v.attempt_id
-      AND m.lease_until > clock_timestamp()
+      AND m.lease_until > clock_timestamp() AND dunlin_live_now() IS NOT NULL
     ORDER BY m.business_on, m.id FOR UPDATE OF m
 ), started AS (
     UPDATE attempts a SET started_at = clock_timestamp(), provider = :provider FROM ours o
@@ -174,7 +175,8 @@ def claim(
     admitted under other rule packs than `rules_hash` goes back to be decided again. A row may be posted up to
     `deadline_s` later: its `send_before_s` is what is left of its window even then.
 
-    Returns every row it moved; those in state `sending` are ours until the lease is over.
+    Returns every row it moved; those in state `sending` are ours until the lease is over. In a session that
+    simulates, the database refuses.
     """
     values: dict[str, Any] = {"channel": channel, "portfolio": portfolio, "token": token, "worker": worker}
     values |= {"lease_s": lease_s, "limit": limit, "rules_hash": rules_hash}

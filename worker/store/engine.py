@@ -22,6 +22,8 @@ rows.
 class DatabaseDown(Exception):
     """PostgreSQL does not answer, or refuses us; the text is one line and holds no password."""
 
+    says = "the database does not answer"
+
 
 def make_engine(url: str, role: str, *, pool_size: int = 3) -> Engine:
     """An engine for one process. `role` names the process in events and in pg_stat_activity."""
@@ -43,6 +45,16 @@ def make_engine(url: str, role: str, *, pool_size: int = 3) -> Engine:
     )
 
 
+class DatabaseBusy(DatabaseDown):
+    """Others held what was wanted for too long; nothing was done, and trying again may help."""
+
+    says = "the database is busy, try again"
+
+
+_BUSY = {"55P03", "40P01", "40001"}
+"""Lock not available in time, deadlock, serialization failure."""
+
+
 @contextmanager
 def autocommit(engine: Engine) -> Iterator[Connection]:
     """A connection on which each statement is its own transaction: one round trip instead of three."""
@@ -56,10 +68,13 @@ def database_errors() -> Iterator[None]:
 
     Raises:
         DatabaseDown: PostgreSQL does not answer or refuses us.
+        DatabaseBusy: it answers, but others hold what is wanted.
     """
     try:
         yield
     except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) in _BUSY:
+            raise DatabaseBusy(_first_line(error)) from None
         raise DatabaseDown(_first_line(error)) from None
     except DBAPIError as error:
         if error.connection_invalidated:

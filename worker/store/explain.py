@@ -67,6 +67,10 @@ SELECT v.at, coalesce(v.from_state || ' → ' || v.to_state, v.kind), t.channel,
        regexp_replace(v.actor, '^dunlin-([a-z_]+)@.*$', '\1'), CAST(t.id AS text), 3
 FROM told t JOIN message_events v ON v.business_on = t.business_on AND v.message_id = t.id
 UNION ALL
+SELECT d.at, 'decided', t.channel, t.tier,
+       concat_ws(': ', d.decision, nullif(array_to_string(d.rules, ', '), '')), NULL, CAST(t.id AS text), 2
+FROM told t JOIN message_verdicts d ON d.business_on = t.business_on AND d.message_id = t.id
+UNION ALL
 SELECT p.received_at, 'receipt', t.channel, t.tier, p.status || coalesce(' ' || nullif(p.code, ''), ''),
        p.provider, CAST(t.id AS text), 4
 FROM told t JOIN receipts p ON p.business_on = t.business_on AND p.message_id = t.id

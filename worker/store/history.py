@@ -36,7 +36,8 @@ SELECT m.borrower_id, NULL, m.channel, m.purpose, {ADDRESS},
                                             WHERE o.borrower_id = m.borrower_id)
             ELSE ARRAY[CAST(m.account_id AS text)] END,
        false, m.outcome, m.direction, m.at
-FROM people p JOIN contacts m ON m.borrower_id = p.id AND m.at >= :since
+-- A notice that must come first counts however old it is.
+FROM people p JOIN contacts m ON m.borrower_id = p.id AND (m.at >= :since OR m.purpose <> 'collection')
 JOIN borrowers b ON b.id = m.borrower_id
 """)  # noqa: S608  # the address expression is a constant of ours
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from worker.store.promises import due_before
+from worker.store.zones import BEGINS_IN, ENDS_IN, ZONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,8 @@ class Span:
     now: datetime
     starts_at: datetime
     ends_at: datetime | None
-    zone: str
+    zone: str | None
+    """None: not known, so it ends where days end last."""
 
 
 def borrower_named(connection: Connection, external_id: str) -> int | None:
@@ -79,15 +81,19 @@ def currencies(connection: Connection, borrower_id: int) -> list[str]:
     return list(connection.execute(sql, {"id": borrower_id}).scalars())
 
 
-def span(connection: Connection, portfolio: str | None, first: date | None, last: date | None) -> Span:
-    """From the start of `first` (None: now) to the end of `last`, in the portfolio's zone, or else in UTC."""
-    sql = text("""
-        SELECT n.now, coalesce(CAST(CAST(:first AS date) AS timestamp) AT TIME ZONE z.zone, n.now),
-               CAST(CAST(:last AS date) + 1 AS timestamp) AT TIME ZONE z.zone, z.zone
-        FROM (SELECT dunlin_now() AS now) n,
-             (SELECT coalesce((SELECT timezone FROM portfolios WHERE id = :portfolio), 'UTC') AS zone) z
-    """)
-    values = {"first": first, "last": last, "portfolio": portfolio}
+def span(
+    connection: Connection, borrower_id: int, portfolio: str | None, first: date | None, last: date | None
+) -> Span:
+    """From the start of `first` (None: now) to the end of `last`, in the zone of the portfolio, or else of
+    the borrower, or else wherever that is longest.
+    """
+    sql = text(f"""
+        SELECT n.now, coalesce(CAST(CAST(:first AS date) AS timestamp) AT TIME ZONE {BEGINS_IN}, n.now),
+               CAST(CAST(:last AS date) + 1 AS timestamp) AT TIME ZONE {ENDS_IN}, {ZONE}
+        FROM (SELECT dunlin_now() AS now) n CROSS JOIN borrowers b LEFT JOIN portfolios p ON p.id = :portfolio
+        WHERE b.id = :borrower_id
+    """)  # noqa: S608  # parts of our own
+    values = {"first": first, "last": last, "portfolio": portfolio, "borrower_id": borrower_id}
     return Span(*connection.execute(sql, values).one())
 
 

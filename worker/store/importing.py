@@ -78,7 +78,7 @@ def stage(connection: Connection, of: Statements, fields: Sequence[str], rows: I
 
 
 def judge(connection: Connection, of: Statements) -> None:
-    """Rejects ids that come twice, then rows that do not fit the book."""
+    """Rejects ids that come twice, then rows that do not fit the book; warns of what is odd in the others."""
     same = " AND ".join(f"i.{name} = f.{name}" for name in of.key)
     names = ", ".join(of.key)
     connection.execute(
@@ -94,6 +94,13 @@ def judge(connection: Connection, of: Statements) -> None:
             text(f"""
                 UPDATE incoming i SET reject = c.reject FROM ({of.check}) c
                 WHERE c.line = i.line AND c.reject <> ''
+            """)  # noqa: S608  # our own statement
+        )
+    if of.warn is not None:
+        connection.execute(
+            text(f"""
+                UPDATE incoming i SET warning = concat_ws('; ', i.warning, c.warning) FROM ({of.warn}) c
+                WHERE c.line = i.line AND i.reject IS NULL
             """)  # noqa: S608  # our own statement
         )
 

@@ -1,4 +1,4 @@
-"""What the outside says to us: subscribers' words, opt-out links, and whose message a receipt speaks of."""
+"""What the outside says to us: borrowers' words, opt-out links, and whose message a receipt speaks of."""
 
 from datetime import date
 from uuid import UUID
@@ -26,7 +26,7 @@ def everything_in_sandbox(connection: Connection) -> bool:
 
 
 def remember(connection: Connection, *, provider: str, provider_id: str, address: str, word: str) -> bool:
-    """Keeps what a subscriber wrote, for ever by the provider's id; False: we had it already."""
+    """Keeps what a borrower wrote, for ever by the provider's id; False: we had it already."""
     sql = text("""
         INSERT INTO inbound_messages (provider, provider_id, address, word, received_at)
         VALUES (:provider, :provider_id, :address, :word, dunlin_now()) ON CONFLICT DO NOTHING
@@ -35,15 +35,25 @@ def remember(connection: Connection, *, provider: str, provider_id: str, address
     return connection.execute(sql, values).rowcount == 1
 
 
-def touch(connection: Connection, channel: str, address: str) -> list[int]:
-    """What was admitted for the borrowers with this address is decided again; returns their ids."""
+def whose(connection: Connection, channel: str, address: str) -> list[int]:
+    """The ids of the borrowers with this address."""
+    sql = text(f"SELECT id FROM borrowers WHERE {_WHOSE[channel]} = :address ORDER BY id")  # noqa: S608  # ours
+    return list(connection.execute(sql, {"address": address}).scalars())
+
+
+def touch(connection: Connection, channel: str, address: str) -> None:
+    """What was admitted for the borrowers with this address is decided again."""
     sql = text(f"""
         WITH whose AS (
             SELECT id FROM borrowers WHERE {_WHOSE[channel]} = :address ORDER BY id FOR UPDATE)
         UPDATE borrowers b SET facts_changed_at = clock_timestamp() FROM whose WHERE b.id = whose.id
-        RETURNING b.id
     """)  # noqa: S608  # one of two columns named above
-    return sorted(connection.execute(sql, {"address": address}).scalars())
+    connection.execute(sql, {"address": address})
+
+
+def wait_briefly(connection: Connection) -> None:
+    """Nothing that follows in the transaction waits long for a lock: the provider wants its answer."""
+    connection.execute(text("SET LOCAL lock_timeout = '2s'"))
 
 
 def mailed_to(connection: Connection, business_on: date, message_id: UUID) -> list[tuple[str, str]]:

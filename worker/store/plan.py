@@ -143,14 +143,22 @@ def take_shard(connection: Connection, run: Run) -> RowMapping | None:
 
 
 def plan_shard(
-    connection: Connection, run: Run, shard: RowMapping, tiers: Sequence[Tier], *, dry_run: bool = False
+    connection: Connection,
+    run: Run,
+    shard: RowMapping,
+    tiers: Sequence[Tier],
+    *,
+    dry_run: bool = False,
+    on_copies: bool = False,
 ) -> Planned:
     """Supersedes older messages, plans the shard's messages and marks it done, in the caller's
-    transaction. A dry run takes no lock that anybody else could wait for.
+    transaction. A dry run takes no lock that anybody else could wait for; nor does planning on copies, which
+    does everything else.
     """
     values = _values(run, tiers, shard["borrower_from"], shard["borrower_to"]) | {"dry_run": dry_run}
     if not dry_run:
-        portfolio_lock.share(connection, run.portfolio_id)
+        if not on_copies:
+            portfolio_lock.share(connection, run.portfolio_id)
         connection.execute(START_DELINQUENCIES, values)
         connection.execute(LOCK_OPEN, values)
     # A shard left over from before a newer run was made: these borrowers are told by that one.
@@ -174,7 +182,8 @@ def replan_changed(connection: Connection, run: Run, tiers: Sequence[Tier]) -> P
     which has planned these borrowers itself.
     """
     waiting = text("""
-        SELECT EXISTS (SELECT FROM messages WHERE run_id = :id AND state = 'cancelled' AND reason = 'tier_changed')
+        SELECT EXISTS (SELECT FROM messages
+                       WHERE run_id = :id AND state = 'cancelled' AND reason = 'tier_changed')
     """)
     if not connection.execute(waiting, {"id": run.id}).scalar_one():
         return Planned()

@@ -6,7 +6,23 @@ with a reason, so none can be in neither or in both.
 
 from sqlalchemy import text
 
-_OVERDUE = """
+TOLD = """
+    -- What the account was told before, in the present delinquency and in this mode, by us or before us.
+    SELECT o.id, ma.tier, coalesce(CAST(m.sent_at AT TIME ZONE :timezone AS date), m.business_on) AS on_date,
+           m.state IN ('sent', 'delivered') AS reached
+    FROM overdue o
+    JOIN message_accounts ma ON ma.account_id = o.id AND ma.business_on >= o.since
+    JOIN messages m ON m.business_on = ma.business_on AND m.id = ma.message_id
+    WHERE m.mode = :mode AND m.state IN ('sending', 'unconfirmed', 'sent', 'delivered', 'undelivered')
+    UNION ALL
+    SELECT o.id, c.tier, CAST(c.at AT TIME ZONE :timezone AS date),
+           c.outcome IN ('sent', 'delivered', 'opened', 'clicked', 'voicemail', 'connected', 'conversation')
+    FROM overdue o JOIN contacts c ON c.account_id = o.id
+    WHERE c.tier IS NOT NULL AND CAST(c.at AT TIME ZONE :timezone AS date) >= o.since
+"""
+"""Reads `overdue` (id, since), :mode and :timezone; also for a rerun."""
+
+PLAN = text(f"""
 WITH tier AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(CAST(:tiers AS jsonb)) AS t(
         rank int, name text, dpd_from int, dpd_to int, amount_from numeric, requires_tier text,
@@ -27,27 +43,7 @@ WITH tier AS MATERIALIZED (
     o.id) CROSS JOIN clock c
     WHERE h.lifted_at IS NULL AND h.starts_at <= c.now AND (h.ends_at IS NULL OR h.ends_at > c.now)
     GROUP BY o.id
-), told AS ("""
-TOLD = """
-    -- What the account was told before, in the present delinquency and in this mode, by us or before us.
-    SELECT o.id, ma.tier, coalesce(CAST(m.sent_at AT TIME ZONE :timezone AS date), m.business_on) AS on_date,
-           m.state IN ('sent', 'delivered') AS reached
-    FROM overdue o
-    JOIN message_accounts ma ON ma.account_id = o.id AND ma.business_on >= o.since
-    JOIN messages m ON m.business_on = ma.business_on AND m.id = ma.message_id
-    WHERE m.mode = :mode AND m.state IN ('sending', 'unconfirmed', 'sent', 'delivered', 'undelivered')
-    UNION ALL
-    SELECT o.id, c.tier, CAST(c.at AT TIME ZONE :timezone AS date),
-           c.outcome IN ('sent', 'delivered', 'opened', 'clicked', 'voicemail', 'connected', 'conversation')
-    FROM overdue o JOIN contacts c ON c.account_id = o.id
-    WHERE c.tier IS NOT NULL AND CAST(c.at AT TIME ZONE :timezone AS date) >= o.since
-"""
-"""Reads `overdue` (id, since), :mode and :timezone; also for a rerun."""
-
-PLAN = text(
-    _OVERDUE
-    + TOLD
-    + """), history AS MATERIALIZED (
+), told AS ({TOLD}), history AS MATERIALIZED (
     SELECT id, tier, max(on_date) AS last_on, count(DISTINCT on_date) AS times,
            min(on_date) FILTER (WHERE reached) AS reached_on
     FROM told GROUP BY id, tier
@@ -124,8 +120,7 @@ PLAN = text(
 )
 SELECT (SELECT count(*) FROM judged) AS overdue, (SELECT count(*) FROM covered) AS covered,
        (SELECT count(*) FROM left_out) AS excluded, (SELECT count(*) FROM made) AS messages
-"""
-)
+""")  # noqa: S608  # a part of our own
 
 CUT_SHARDS = text("""
 WITH owing AS (

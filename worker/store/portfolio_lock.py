@@ -1,7 +1,7 @@
 """Who may make messages of one portfolio at the same time, until their transactions end.
 
-Two dates planned side by side, each blind to the other's uncommitted rows, would both tell the borrower. Shards of
-one run hold different borrowers: they share. A new run, a rerun, and planning anew are each alone.
+Two dates planned side by side, each blind to the other's uncommitted rows, would both tell the borrower.
+Shards of one run hold different borrowers: they share. A new run, a rerun, and planning anew are each alone.
 """
 
 from sqlalchemy import Connection, text

@@ -15,8 +15,7 @@ UNSENT = ("failed", "expired", "suppressed")
 FORCED = (*UNSENT, "unconfirmed", "sent", "delivered", "undelivered")
 """With force and a reason, also what may have arrived: the borrower hears it again."""
 
-_MAKE = text(
-    """
+_MAKE = text(f"""
 WITH tier AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(CAST(:tiers AS jsonb)) AS t(
         name text, requires_tier text, requires_days int)
@@ -35,12 +34,11 @@ WITH tier AS MATERIALIZED (
     JOIN accounts a ON a.id = x.account_id
 ), overdue AS (
     SELECT DISTINCT account_id AS id, since FROM of_messages WHERE owes
-), told AS ("""
-    + TOLD
-    + """), unlocked AS (
+), told AS ({TOLD}), unlocked AS (
     -- As in planning: the required earlier tier went out long enough ago.
     SELECT DISTINCT d.id, t.name AS tier FROM told d JOIN tier t
-        ON t.requires_tier = d.tier AND d.reached AND d.on_date <= CAST(:business_on AS date) - t.requires_days
+        ON t.requires_tier = d.tier AND d.reached
+       AND d.on_date <= CAST(:business_on AS date) - t.requires_days
 ), owing AS MATERIALIZED (
     SELECT o.*, t.requires_tier IS NULL OR u.id IS NOT NULL AS has_notice FROM of_messages o
     LEFT JOIN tier t ON t.name = o.tier LEFT JOIN unlocked u ON u.id = o.account_id AND u.tier = o.tier
@@ -109,8 +107,7 @@ SELECT :rerun_id, 0, 0, 9223372036854775807, 'done', (SELECT count(DISTINCT acco
        (SELECT count(DISTINCT account_id) FROM linked), (SELECT count(*) FROM left_out),
        (SELECT count(*) FROM made), clock_timestamp()
 RETURNING overdue, covered, excluded, messages
-"""
-)
+""")  # noqa: S608  # a part of our own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +147,7 @@ def existing(connection: Connection, request_key: str) -> tuple[UUID, Rerun] | N
         FROM runs r JOIN run_shards s ON s.run_id = r.id WHERE r.request_key = :key
     """)
     row = connection.execute(sql, {"key": request_key}).one_or_none()
-    return None if row is None else (row.rerun_of, Rerun(*row[1:], made_before=True))
+    return None if row is None else (row[0], Rerun(row[1], row[2], row[3], row[4], row[5], made_before=True))
 
 
 def make(

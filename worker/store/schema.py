@@ -9,11 +9,24 @@ from sqlalchemy import Connection, Engine, text
 _LOCK = 0x44756E6C696E  # "Dunlin": two hosts that deploy at once migrate one after the other
 
 
+class SchemaNewer(RuntimeError):
+    """The database is at a revision that this version does not know."""
+
+
 def migrate(engine: Engine) -> str:
-    """Runs what is missing; returns the revision reached."""
+    """Runs what is missing; returns the revision reached.
+
+    Raises:
+        SchemaNewer: a later version has migrated it; nothing was done.
+    """
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        config = _config()
+        config, at = _config(), present(connection)
+        if at is not None and at not in {step.revision for step in _steps().walk_revisions()}:
+            raise SchemaNewer(
+                f"the database is at revision {at}, which this version does not know; its own is {wanted()}: "
+                "a newer version has migrated it, use that one"
+            )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return wanted()
@@ -21,7 +34,7 @@ def migrate(engine: Engine) -> str:
 
 def wanted() -> str:
     """The revision this code needs."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
+    head = _steps().get_current_head()
     assert head is not None
     return head
 
@@ -29,6 +42,10 @@ def wanted() -> str:
 def present(connection: Connection) -> str | None:
     """The revision the database is at; None: empty."""
     return MigrationContext.configure(connection).get_current_revision()
+
+
+def _steps() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
 
 
 def _config() -> Config:

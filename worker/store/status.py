@@ -48,6 +48,16 @@ def run(connection: Connection, run_id: UUID) -> RunRow | None:
     return None if row is None else RunRow(*row)
 
 
+def newest(connection: Connection, portfolios: Sequence[str]) -> list[UUID]:
+    """The newest run of each of these portfolios that has one; no reruns, and none that was missed."""
+    sql = text("""
+        SELECT DISTINCT ON (portfolio_id) id FROM runs
+        WHERE portfolio_id = ANY(:portfolios) AND rerun_of IS NULL AND state <> 'missed'
+        ORDER BY portfolio_id, business_on DESC
+    """)
+    return list(connection.execute(sql, {"portfolios": list(portfolios)}).scalars())
+
+
 def message_counts(connection: Connection, run_ids: Sequence[UUID]) -> Sequence[RowMapping]:
     """Tier, channel, state, reason, how many messages, over these runs."""
     sql = text("""

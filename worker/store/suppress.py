@@ -35,18 +35,36 @@ def suppress(
 
     `sandbox`: learnt from the providers' stand-in, so it binds messages in that mode and no others.
     """
+    added = add(
+        connection, channel=channel, address=address, reason=reason, source=source, by=by, sandbox=sandbox
+    )
+    cancel_pending(connection, channel=channel, address=address, reason=reason, sandbox=sandbox)
+    return added
+
+
+def add(
+    connection: Connection,
+    *,
+    channel: str,
+    address: str,
+    reason: str,
+    source: str,
+    by: str,
+    sandbox: bool,
+) -> bool:
+    """Only the suppression, which binds by itself: every claim looks for it. Waits for nobody who works on
+    borrowers or messages. False: it was suppressed already.
+    """
     sql = text("""
         INSERT INTO suppressions (channel, address, sandbox, reason, source, created_by)
         VALUES (:channel, :address, :sandbox, :reason, :source, :by)
         ON CONFLICT (address, channel, sandbox) WHERE lifted_at IS NULL DO UPDATE
-        -- A subscriber's START may lift what their own STOP began, but not what anybody else decided since.
+        -- A borrower's START may lift what their own STOP began, but not what anybody else decided since.
         SET source = excluded.source, reason = excluded.reason, created_by = excluded.created_by
         WHERE suppressions.source = 'inbound' AND excluded.source <> 'inbound'
     """)
     values = {"channel": channel, "address": address, "sandbox": sandbox, "reason": reason}
-    added = connection.execute(sql, {**values, "source": source, "by": by}).rowcount == 1
-    _cancel_pending(connection, f"suppressed.{reason}", channel=channel, address=address, sandbox=sandbox)
-    return added
+    return connection.execute(sql, {**values, "source": source, "by": by}).rowcount == 1
 
 
 def lift(
@@ -81,9 +99,8 @@ def active(connection: Connection, channel: str | None, limit: int) -> list[Supp
     return [Suppression(*row) for row in connection.execute(sql, {"channel": channel, "limit": limit})]
 
 
-def _cancel_pending(
-    connection: Connection, reason: str, *, channel: str, address: str, sandbox: bool
-) -> None:
+def cancel_pending(connection: Connection, *, channel: str, address: str, reason: str, sandbox: bool) -> None:
+    """Closes what waits to go to the address, so that it is not shown as waiting until its claim."""
     # Found through the borrower, because that is where addresses are kept and indexed.
     column = {"email": "email", "in_app": "external_id"}.get(channel, "phone")
     sql = text(f"""
@@ -98,4 +115,4 @@ def _cancel_pending(
           AND m.state IN ('planned', 'awaiting_approval', 'scheduled')
     """)  # noqa: S608  # one of three columns named above
     values = {"address": address, "channel": channel, "sandbox": sandbox}
-    connection.execute(sql, {**values, "reason": reason})
+    connection.execute(sql, {**values, "reason": f"suppressed.{reason}"})

@@ -21,6 +21,7 @@ import worker
 from worker import logs, settings, wiring
 from worker.domain.clock import SystemClock
 from worker.pipeline.inbound import Signer
+from worker.settings import Settings
 from worker.store.engine import DatabaseDown, make_engine
 from worker.web import health, inbox_api, unsubscribe, webhooks
 from worker.web.guard import Guard
@@ -89,15 +90,18 @@ def create() -> FastAPI:
             inbox_jwt_audience=config.inbox_jwt_audience,
             production=config.environment == "production",
         ),
-        signers=_signers(
-            real=bool(config.twilio_account_sid and config.twilio_auth_token.get_secret_value())
-        ),
+        signers=_signers(config),
     )
 
 
-def _signers(*, real: bool) -> list[Signer]:
-    sandbox = Signer(wiring.adapter("sms", "twilio", "sandbox"), sandbox=True)
-    return [Signer(wiring.adapter("sms", "twilio", "live"), sandbox=False), sandbox] if real else [sandbox]
+def _signers(config: Settings) -> list[Signer]:
+    """Whose signatures are believed; nobody's, if no secret of theirs is ours alone."""
+    signers = []
+    if config.twilio_account_sid and config.twilio_auth_token.get_secret_value():
+        signers.append(Signer(wiring.adapter("sms", "twilio", "live"), sandbox=False))
+    if config.sandbox_may_sign():
+        signers.append(Signer(wiring.adapter("sms", "twilio", "sandbox"), sandbox=True))
+    return signers
 
 
 def _silence() -> None:

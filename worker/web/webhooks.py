@@ -1,4 +1,4 @@
-"""Twilio's callbacks: later words about our messages, and what subscribers write."""
+"""Twilio's callbacks: later words about our messages, and what borrowers write."""
 
 from typing import Final
 from urllib.parse import parse_qsl

@@ -108,6 +108,46 @@ def test_a_pause_stops_claims_until_it_is_resumed(dunlin: Command, book: Any, ru
     assert (done[0], done[-1]) == (("pause", "[b]Kim[/b]"), ("resume", "Kim"))
 
 
+def test_a_pause_that_is_over_by_itself_is_not_ended_again(dunlin: Command, book: Any, run: str) -> None:
+    for until in ("clock_timestamp() - interval '1 minute'", "clock_timestamp() + interval '1 hour'"):
+        book.run(
+            "INSERT INTO pauses (portfolio_id, channel, reason, paused_by, until_at) "
+            f"VALUES ('uk', 'sms', 'throttled', 'tests', {until})"
+        )
+    ended = dunlin("resume", "--json")
+    assert (ended.returncode, json.loads(ended.stdout)) == (0, {"ended": 1, "in_force": 0})
+    assert dunlin("resume").returncode == 4
+
+
+def test_what_is_done_by_hand_can_be_read_by_programs(dunlin: Command, book: Any, awaiting: str) -> None:
+    def said(*arguments: str) -> Any:
+        done = dunlin(*arguments, "--json")
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return json.loads(done.stdout)
+
+    first = str(book.messages()[0]["id"])
+    assert said("approve", first, "--by", "Kim", "--reason", "seen") == {"approved": 1}
+    assert said("decline", awaiting, "--by", "Kim", "--reason", "no case") == {"declined": 5}
+    assert said("pause", "--reason", "x") == {"added": True}
+    assert said("pause", "--reason", "x") == {"added": False}
+    assert said("resume") == {"ended": 1, "in_force": 0}
+    address = ("+447700900100", "--channel", "sms", "--reason", "asked")
+    assert said("suppress", "add", *address) == {"added": True}
+    assert said("suppress", "lift", *address) == {"lifted": True}
+    hold = said("hold", "add", "dispute", "--account", "A0", "--reason", "x")["id"]
+    assert said("hold", "lift", str(hold), "--reason", "x") == {"id": hold, "lifted": True}
+
+
+def test_one_request_key_is_one_rerun_however_often_it_is_asked(dunlin: Command, book: Any, run: str) -> None:
+    ask = ("rerun", run, "--request-key", "ticket 17")
+    first = json.loads(dunlin(*ask, "--json").stdout)
+    assert (first["messages"], first["made_before"]) == (1, False)
+    second = dunlin(*ask, "--json")
+    assert (second.returncode, json.loads(second.stdout)) == (0, first | {"made_before": True})
+    assert f"rerun {first['id']} had made 1 messages" in dunlin(*ask).stdout
+    assert again(book) == [("B0", "sms")]
+
+
 def test_a_pause_of_everything_and_one_of_a_portfolio_both_stop_it(
     dunlin: Command, book: Any, run: str, sender: Any
 ) -> None:
@@ -194,8 +234,10 @@ def test_an_unconfirmed_message_is_listed_and_settled_by_a_person(
     settle = ("unconfirmed", "resolve", message, "--as", "sent")
     assert dunlin(*settle).returncode == 2
     assert dunlin(*settle, "--reason", " ").returncode == 4
-    settled = dunlin(*settle, "--reason", "their log says so", "--by", "Kim")
-    assert settled.returncode == 0, settled
+    settled = dunlin(*settle, "--reason", "their log says so", "--by", "Kim", "--json")
+    assert (settled.returncode, json.loads(settled.stdout)) == (0, {"message": message, "as": "sent"}), (
+        settled
+    )
     assert dunlin(*settle, "--reason", "again").returncode == 4
     assert book.one("SELECT state FROM messages WHERE id = CAST(:id AS uuid)", id=message) == "sent"
     assert book.one("SELECT actor FROM audit") == "Kim"

@@ -75,6 +75,37 @@ def test_explain_shows_people_the_same_story_with_every_letter_as_it_is(
     assert "words" in shown.stdout
 
 
+@pytest.mark.parametrize("answer", ["approve", "decline"])
+@pytest.mark.parametrize("of", ["the run", "each message"])
+def test_explain_tells_who_approved_or_declined_and_why(
+    dunlin: Command, book: Any, story: Any, version: Any, answer: str, of: str
+) -> None:
+    book.at("2026-11-23T10:00Z")
+    borrower = book.borrower()
+    account = book.account(borrower, due_on=TODAY - timedelta(days=80))
+    book.contact(borrower, account, "stern", "2026-10-20T10:00Z")
+    run = story.plan(version)
+    book.run("UPDATE messages SET state = 'awaiting_approval', reason = 'requires_approval'")
+    for subject in [run] if of == "the run" else [row["id"] for row in book.messages()]:
+        said = dunlin(answer, str(subject), "--by", " 李雷 ", "--reason", f"case {NASTY}")
+        assert said.returncode == 0, said
+    told = json.loads(dunlin("explain", "A1", "--json").stdout)["timeline"]
+    answers = [step for step in told if step["what"].startswith("awaiting_approval →")]
+    what, reason = {"approve": ("planned", "approved"), "decline": ("cancelled", "declined")}[answer]
+    assert {(step["what"], step["detail"], step["who"]) for step in answers} == {
+        (f"awaiting_approval → {what}", f"{reason}: case {NASTY}", "李雷")
+    }
+    assert {row["reason"] for row in book.messages()} == {reason}
+
+
+def test_explain_names_a_process_by_its_part(
+    dunlin: Command, book: Any, story: Any, version: Any, sender: Any
+) -> None:
+    tell(book, story, version, sender)
+    told = json.loads(dunlin("explain", "A1", "--json").stdout)["timeline"]
+    assert {step["who"] for step in told if "→" in step["what"]} == {"tests"}
+
+
 def test_explain_says_why_an_account_was_left_out(
     dunlin: Command, book: Any, story: Any, version: Any
 ) -> None:

@@ -54,6 +54,8 @@ def test_a_scan_plans_the_run_and_status_shows_its_books(dunlin: Command, book: 
     shown = dunlin("status", run)
     assert shown.returncode == 0
     assert "Books agree: 6 overdue = 5 in messages + 1 left out (0 in both)" in shown.stdout
+    sum_of_messages = "14 messages = 0 sent + 0 failed + 0 suppressed + 0 cancelled + 0 expired + 14 open"
+    assert sum_of_messages in shown.stdout
     assert "house.hold.dispute" in shown.stdout
     overview = dunlin("status", "--portfolio", "uk")
     assert overview.returncode == 0
@@ -70,7 +72,9 @@ def test_json_is_one_document_on_standard_output_and_nothing_else(dunlin: Comman
     listed = dunlin("status", "--json")
     assert {run["id"] for run in json.loads(listed.stdout)["runs"]} == set(runs.values())
     told = json.loads(dunlin("status", runs["uk"], "--json").stdout)
-    assert told["books"] == {"overdue": 6, "covered": 5, "excluded": 1, "both_ways": 0, "agree": True}
+    accounts = {"overdue": 6, "covered": 5, "excluded": 1, "both_ways": 0}
+    ends = dict.fromkeys(("sent", "failed", "suppressed", "cancelled", "expired"), 0)
+    assert told["books"] == accounts | ends | {"messages": 14, "open": 14, "agree": True}
 
 
 def test_a_second_scan_of_the_day_changes_nothing_and_is_exit_code_4(dunlin: Command, book: Any) -> None:
@@ -83,6 +87,32 @@ def test_a_second_scan_of_the_day_changes_nothing_and_is_exit_code_4(dunlin: Com
     assert "uk" in again.stderr
     dry = dunlin("scan", "--portfolio", "uk", "--dry-run")
     assert (dry.returncode, dry.stdout) == (4, "")
+    assert "uk" in dry.stderr
+    assert contents(book) == before
+
+
+def test_a_dry_run_of_all_portfolios_shows_the_others_and_names_the_one_that_has_its_run(
+    dunlin: Command, book: Any
+) -> None:
+    fill(book)
+    assert dunlin("scan", "--portfolio", "uk").returncode == 0
+    before = contents(book)
+    dry = dunlin("scan", "--dry-run", "--json")
+    assert dry.returncode == 0
+    assert {result["portfolio"] for result in json.loads(dry.stdout)} == {"cn", "us"}
+    (line,) = dry.stderr.splitlines()
+    assert line.startswith("uk has its run for that date already")
+    assert contents(book) == before
+
+
+def test_a_scan_that_one_portfolio_refuses_has_done_nothing_for_any(
+    dunlin: Command, refused: Callable[..., None], book: Any
+) -> None:
+    fill(book)
+    assert dunlin("scan", "--portfolio", "us").returncode == 0
+    before = contents(book)
+    refused(dunlin("scan", "--date", "2026-11-22"), 4, "us has a run for 2026-11-23")
+    refused(dunlin("scan", "--date", "2026-11-24"), 4, "lies in the future")
     assert contents(book) == before
 
 

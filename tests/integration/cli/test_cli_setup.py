@@ -36,6 +36,7 @@ Check = Callable[..., None]
         ("DUNLIN_SANDBOX_URL", "nonsense"),
         ("DUNLIN_SANDBOX_URL", "http://127.0.0.1:99999"),
         ("DUNLIN_QUEUES", "sms,fax"),
+        ("DUNLIN_INBOX_JWT_KEY", "too short"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(
@@ -72,6 +73,20 @@ def test_a_typo_in_a_portfolio_file_is_named_and_nothing_starts(
 def test_a_portfolio_file_that_is_no_toml_is_named(dunlin: Command, refused: Check, portfolios: Path) -> None:
     (portfolios / "uk.toml").write_text("[portfolio")
     refused(dunlin("scan", DUNLIN_PORTFOLIOS_DIR=str(portfolios)), 4, "uk.toml")
+
+
+@pytest.mark.parametrize("command", ["scan", "worker"])
+def test_production_does_not_take_the_samples_for_the_lenders_own(
+    dunlin: Command, refused: Check, command: str
+) -> None:
+    production = {
+        "DUNLIN_ENVIRONMENT": "production",
+        "DUNLIN_PUBLIC_URL": "https://dunlin.example.com",
+        "DUNLIN_FLOWER_BASIC_AUTH": "operator:" + "c" * 32,
+        "DUNLIN_INBOX_JWT_KEY": "d" * 32,
+        "DUNLIN_UNSUBSCRIBE_KEY": "e" * 32,
+    }
+    refused(dunlin(command, **production), 4, "DUNLIN_PORTFOLIOS_DIR")
 
 
 @pytest.mark.parametrize("make", ["nothing", "a file", "an empty folder"])
@@ -141,6 +156,30 @@ def test_a_database_without_the_schema_asks_for_migrate(
     dunlin: Command, refused: Check, empty_database: str, command: list[str]
 ) -> None:
     refused(dunlin(*command), 4, "dunlin migrate")
+
+
+def test_a_database_of_a_newer_version_is_left_alone(
+    dunlin: Command, refused: Check, database_url: str
+) -> None:
+    engine = make_engine(database_url, "tests")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    refused(dunlin("migrate"), 4, "revision 9999", "newer version")
+    refused(dunlin("migrate", "--json"), 4, "revision 9999", "newer version")
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "9999"
+    engine.dispose()
+
+
+def test_a_database_in_which_others_hold_what_is_wanted_is_busy_and_not_away(
+    dunlin: Command, refused: Check, database_url: str
+) -> None:
+    engine = make_engine(database_url, "tests")
+    with engine.begin() as connection:
+        connection.execute(text("LOCK TABLE pauses"))
+        busy = dunlin("pause", "--reason", "x")
+    engine.dispose()
+    refused(busy, 5, "the database is busy, try again")
 
 
 def test_a_database_that_does_not_exist_is_named(dunlin: Command, refused: Check, database_url: str) -> None:

@@ -111,7 +111,7 @@ class Web:
         return self.webhook("status", self.query_of(ref), values, by=by)
 
     def text(self, body: str, *, sender: str, sid: str = "", by: str = "real", **form: str) -> httpx.Response:
-        """A subscriber's message to us."""
+        """A borrower's message to us."""
         values = self.form_of("", by=by, From=sender, To="+15005550006", Body=body, **form)
         if sid:
             values["MessageSid"] = sid

@@ -152,7 +152,7 @@ def test_a_setting_that_cannot_be_used_stops_the_start_with_its_name(database_ur
     with process({"DATABASE_URL": database_url, "INBOX_JWT_KEY": "short"}) as (child, _):
         said, _ = child.communicate(timeout=30)
     assert child.returncode != 0
-    assert "inbox_jwt_key: HS256 needs a secret of at least 32 bytes" in said
+    assert "DUNLIN_INBOX_JWT_KEY must have at least 32 bytes for HS256" in said
 
 
 def test_redis_holds_no_borrowers_id(web: Any, mail: Any, servers: Any, until: Any) -> None:

@@ -1,9 +1,10 @@
-"""What subscribers write: STOP is obeyed at once and for ever, START lifts only what a STOP had set."""
+"""What borrowers write: STOP is obeyed at once and for ever, START lifts only what a STOP had set."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 STOPPED = [("sms", "opted_out", "inbound")]
 
@@ -48,6 +49,19 @@ def test_a_stop_has_the_borrowers_messages_decided_again(web: Any, mail: Any, bo
     web.text("STOP", sender=mail.phone)
     touched = "SELECT facts_changed_at > '2020-01-01Z' FROM borrowers WHERE id = :b"
     assert book.one(touched, b=mail.borrower)
+
+
+def test_a_stop_and_a_start_count_while_an_import_holds_the_borrower_and_a_plan_the_messages(
+    web: Any, mail: Any, book: Any
+) -> None:
+    due = mail.message(state="scheduled")
+    for word, kept in (("STOP", STOPPED), ("START", [])):
+        with book.engine.connect() as other, other.begin() as under_way:
+            other.execute(text("SELECT FROM borrowers WHERE id = :b FOR UPDATE"), {"b": mail.borrower})
+            other.execute(text("SELECT FROM messages WHERE id = :m FOR UPDATE"), {"m": due.message_id})
+            assert web.text(word, sender=mail.phone).status_code == 200
+            assert mail.suppressions() == kept
+            under_way.rollback()
 
 
 def test_a_stop_is_audited_without_the_number(web: Any, mail: Any, book: Any) -> None:
@@ -128,7 +142,7 @@ def test_a_forged_text_is_refused_and_not_kept(web: Any, mail: Any, book: Any, h
 
 
 @pytest.mark.parametrize(("mode", "status", "kept"), [("sandbox", 200, STOPPED), ("live", 403, [])])
-def test_the_sandbox_may_speak_for_subscribers_only_while_nobody_is_real(
+def test_the_sandbox_may_speak_for_borrowers_only_while_nobody_is_real(
     web: Any, mail: Any, book: Any, mode: str, status: int, kept: list[Any]
 ) -> None:
     book.run("UPDATE portfolios SET mode = :mode", mode=mode)

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text as sql
 
 from worker.domain.links import unsubscribe_url
 
@@ -13,6 +14,15 @@ GONE = [("email", "opted_out", "unsubscribe")]
 
 def link(ref: Any, *, key: str = KEY, message_id: Any = None) -> str:
     return unsubscribe_url("", key, ref.business_on, message_id or ref.message_id)
+
+
+def test_one_click_counts_while_an_import_holds_the_borrower(web: Any, mail: Any, book: Any) -> None:
+    path = link(mail.message("email"))
+    with book.engine.connect() as other, other.begin() as under_way:
+        other.execute(sql("SELECT FROM borrowers WHERE id = :b FOR UPDATE"), {"b": mail.borrower})
+        assert web.http.post(path, data={"List-Unsubscribe": "One-Click"}).status_code == 200
+        assert mail.suppressions() == GONE
+        under_way.rollback()
 
 
 def test_reading_the_page_changes_nothing_however_often(web: Any, mail: Any, book: Any) -> None:

@@ -12,6 +12,7 @@ from worker.pipeline.importing.kinds import Kind, spec
 from worker.pipeline.importing.rejects import rejects_path, remove_rejects, write_rejects
 from worker.pipeline.importing.rows import RowReader
 from worker.pipeline.importing.source import (
+    Encoding,
     Progress,
     Record,
     encoding_of,
@@ -35,6 +36,7 @@ class ImportOptions:
     """A snapshot may close more than half of a portfolio."""
     dry_run: bool = False
     """Do everything, the rejects file included, and keep nothing in the database."""
+    encoding: Encoding = Encoding.AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,8 @@ class ImportReport:
     """What became of the rows: read = inserted + changed + unchanged + rejected."""
 
     kind: str
+    encoding: str
+    """What the file was read as."""
     read: int
     inserted: int
     changed: int
@@ -49,7 +53,7 @@ class ImportReport:
     closed: int
     rejected: int
     warnings: int
-    """Rows loaded without their phone number, e-mail address or zone; they count as loaded too."""
+    """Rows loaded, but not with all that they say; they count as loaded too."""
     unclosable: int
     """Rejected rows that name no account. If there are any, a snapshot closes nothing."""
     rejects_path: str | None
@@ -98,7 +102,7 @@ class _Import:
         self._file = file
         self._options = options
         self._statements = STATEMENTS[kind]
-        self._encoding = encoding_of(file)
+        self._encoding = options.encoding
         self._unclosable = 0
 
     def run(self, requested_by: str, progress: Progress) -> ImportReport:
@@ -106,7 +110,9 @@ class _Import:
             raise ImportRefused("only accounts can be a snapshot")
         if not importing.begin(self._connection):
             raise ImportRefused("another import is under way")
-        spec_ = spec(self._kind, self._region())
+        region = self._region()
+        self._encoding = encoding_of(self._file, self._options.encoding, region)
+        spec_ = spec(self._kind, region)
         found = records(self._file, self._encoding, progress)
         header = _header(found)
         rows = _rows(RowReader(spec_, header), found)
@@ -151,6 +157,7 @@ class _Import:
         rows = importing.counts(self._connection)
         return ImportReport(
             kind=self._kind.value,
+            encoding=self._encoding.value,
             read=rows.read,
             inserted=applied.inserted,
             changed=applied.changed,

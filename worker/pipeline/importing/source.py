@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,15 @@ MAX_RECORD_BYTES = 64 * 1024
 """No honest row is longer. What is, is an open quote that swallows the file."""
 _CHUNK = 1024 * 1024
 _REPORT_EVERY = 256 * 1024
+
+
+class Encoding(StrEnum):
+    """What a file may be written in."""
+
+    AUTO = "auto"
+    UTF_8 = "utf-8"
+    GB18030 = "gb18030"
+
 
 Progress = Callable[[int, int], None]
 """Told how many bytes are done, of how many."""
@@ -54,19 +64,35 @@ def written_at(file: BinaryIO) -> datetime:
     return datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
 
 
-def encoding_of(file: BinaryIO) -> str:
-    """UTF-8 if all of the file is valid UTF-8, or else GB18030 if all of it is valid GB18030.
+def encoding_of(file: BinaryIO, wanted: Encoding, region: str) -> Encoding:
+    """The encoding in which all of the file can be read: the wanted one; or by itself UTF-8, or else GB18030
+    if `region` (ISO 3166, of the portfolio) is China. Almost every Latin-1 file is valid GB18030 too, and
+    would be loaded with names that are none.
 
     Raises:
-        ImportRefused: neither; names the first byte that does not fit.
+        ImportRefused: there is none; names the first byte that does not fit.
     """
-    utf8 = _first_bad_byte(file, "utf-8")
-    if utf8 is None:
-        return "utf-8"
-    gb18030 = _first_bad_byte(file, "gb18030")
-    if gb18030 is None:
-        return "gb18030"
-    raise ImportRefused(f"neither UTF-8 (byte {utf8:,} does not fit) nor GB18030 (byte {gb18030:,})")
+    tried = [Encoding.UTF_8, Encoding.GB18030] if wanted is Encoding.AUTO else [wanted]
+    bad = {encoding: _first_bad_byte(file, encoding) for encoding in tried}
+    found = next((encoding for encoding, byte in bad.items() if byte is None), None)
+    if found is None:
+        places = (f"not {name} ({_place(file, byte or 0)} does not fit)" for name, byte in bad.items())
+        raise ImportRefused(" and ".join(places))
+    utf8 = bad.get(Encoding.UTF_8)
+    if utf8 is not None and region != "CN":
+        raise ImportRefused(
+            f"not {Encoding.UTF_8} ({_place(file, utf8)} does not fit), and only with a --portfolio of region "
+            f"CN taken for {Encoding.GB18030}: if it is that, say --encoding {Encoding.GB18030}"
+        )
+    return found
+
+
+def _place(file: BinaryIO, byte: int) -> str:
+    file.seek(0)
+    line, left = 1, byte
+    while left and (chunk := file.read(min(left, _CHUNK))):
+        line, left = line + chunk.count(b"\n"), left - len(chunk)
+    return f"line {line:,}, byte {byte:,}"
 
 
 def _first_bad_byte(file: BinaryIO, encoding: str) -> int | None:

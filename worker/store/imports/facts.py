@@ -13,6 +13,7 @@ from worker.store.imports.statements import (
     Statements,
 )
 from worker.store.promises import due_before
+from worker.store.zones import BEGINS_IN, ENDS_IN
 
 # Of a hold and the row that changes it: the same promise from the same day on, and one with the same end.
 SAME_START = "(h.account_id, h.type, h.starts_at) IS NOT DISTINCT FROM (w.account_id, w.type, w.starts_at)"
@@ -36,8 +37,8 @@ WHERE i.reject IS NULL
 WITH wanted AS MATERIALIZED (
     -- The last day counts in full: the hold ends at the midnight after it.
     SELECT i.line, i.hold_id, i.type, i.reason, i.promised_amount, b.id AS borrower_id, a.id AS account_id,
-           CAST(i.starts_on AS timestamp) AT TIME ZONE coalesce(p.timezone, 'UTC') AS starts_at,
-           CAST(i.ends_on + 1 AS timestamp) AT TIME ZONE coalesce(p.timezone, 'UTC') AS ends_at
+           CAST(i.starts_on AS timestamp) AT TIME ZONE {BEGINS_IN} AS starts_at,
+           CAST(i.ends_on + 1 AS timestamp) AT TIME ZONE {ENDS_IN} AS ends_at
     FROM incoming i {BOOK} WHERE i.reject IS NULL
 ), changed AS (
     UPDATE holds h SET account_id = w.account_id, type = w.type, starts_at = w.starts_at, ends_at = w.ends_at,
@@ -135,8 +136,21 @@ WITH wanted AS MATERIALIZED (
 """,  # noqa: S608  # parts of our own
 )
 
+# The row is kept as it stands: it was a contact, and counts as one towards every limit of contacts.
+_NO_SUCH_TIER = """
+WITH known AS MATERIALIZED (
+    SELECT p.id, t.name FROM portfolios p JOIN versions v ON v.hash = p.policy_hash
+    CROSS JOIN LATERAL jsonb_object_keys(v.body -> 'tiers') AS t(name)
+)
+SELECT i.line, 'tier: no such tier in the portfolio''s policy (counts as a contact of no tier)' AS warning
+FROM incoming i
+WHERE i.tier IS NOT NULL AND NOT EXISTS (
+    SELECT FROM known k WHERE k.name = i.tier AND (i.portfolio IS NULL OR k.id = i.portfolio))
+"""
+
 CONTACTS = Statements(
     target="contacts",
+    warn=_NO_SUCH_TIER,
     staging="""contact_id text, borrower_id text, portfolio text, account_id text, at timestamptz,
         channel text, tier text, outcome text, purpose text, direction text""",
     key=("contact_id",),

@@ -21,6 +21,8 @@ class Statements:
     """Selects (line, reject) of rows that do not fit the book."""
     apply: str
     """Changes and inserts; selects the two counts, inserted first."""
+    warn: str | None = None
+    """Selects (line, warning) of rows that are loaded but may not mean what their author thinks."""
 
 
 BORROWER_KNOWN = "CASE WHEN b.id IS NULL THEN 'borrower_id: not known' END"

@@ -1,10 +1,31 @@
--- Dunlin's time. It can be moved only while every portfolio is in sandbox: nobody real is ever contacted at a
--- made-up hour. Leases do not use it.
+-- The time of a simulation; NULL: there is none. The setting counts only in the transaction whose number it begins
+-- with, and only while the database itself keeps that transaction from writing anything but temporary tables. So
+-- whatever a session, a role or a pooled connection was set to: nothing is recorded at a made-up time.
+CREATE FUNCTION dunlin_simulated_at() RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN current_setting('transaction_read_only') = 'on'
+                 AND split_part(said, ' ', 1) = pg_current_xact_id_if_assigned()::text
+           THEN split_part(said, ' ', 2)::timestamptz END
+    FROM (SELECT current_setting('dunlin.simulated', true) AS said) AS s
+$$;
+
+-- Dunlin's time. Outside a simulation it can be moved only while every portfolio is in sandbox: nobody real is ever
+-- contacted at a made-up hour. Leases do not use it.
 CREATE FUNCTION dunlin_now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
-    SELECT clock_timestamp() + CASE
+    SELECT coalesce(dunlin_simulated_at(), clock_timestamp() + CASE
         WHEN EXISTS (SELECT FROM portfolios WHERE mode <> 'sandbox') THEN interval '0'
         ELSE coalesce((SELECT offset_by FROM clock_offset), interval '0')
-    END
+    END)
+$$;
+
+-- The same for whoever is about to contact people. Refuses where a simulation has left the least trace: its setting,
+-- even one that does not count, or its copies, whose messages must not be taken for the real ones.
+CREATE FUNCTION dunlin_live_now() RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF current_setting('dunlin.simulated', true) <> '' OR to_regclass('pg_temp.messages') IS NOT NULL THEN
+        RAISE EXCEPTION 'a simulation claims and sends nothing' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN dunlin_now();
+END
 $$;
 
 -- Every change of a message's state is checked against the table of moves and leaves an event, whoever makes it.
@@ -139,7 +160,7 @@ RETURNS text[] LANGUAGE sql STABLE AS $$
         SELECT FROM owing o WHERE NOT EXISTS (SELECT FROM active x WHERE x.account_id = o.id)))
 $$;
 
--- What a provider's subscriber wrote to us. Kept for ever by the provider's id: a START that is replayed later
+-- What a borrower wrote to us. Kept for ever by the provider's id: a START that is replayed later
 -- must not lift anything.
 CREATE TABLE inbound_messages (
     provider text NOT NULL,

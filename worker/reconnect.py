@@ -1,0 +1,79 @@
+"""How worker and beat wait for a broker that is away: they look again every second, without end.
+
+Celery alone waits longer each time, up to half a minute; and what is left of a lost connection can end its
+worker.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from celery import beat
+from celery.worker import consumer, state
+from kombu.exceptions import OperationalError
+from kombu.transport import TRANSPORT_ALIASES, redis
+from redis.exceptions import ConnectionError as ConnectionLost
+
+RETRY_S = 1.0
+SAY_EVERY = 60
+"""Tries between two log lines."""
+
+log = structlog.get_logger()
+
+
+class Channel(redis.Channel):  # type: ignore[misc]  # kombu has no types
+    """A channel of a lost connection says that it is lost.
+
+    In kombu 5.7 it fails with an AttributeError when a task that has ended is acknowledged over it, or when
+    it is closed once more. Celery takes that for a fault of its own and ends the worker: one time in five,
+    where there is much to do.
+    """
+
+    def _connparams(self, asynchronous: bool = False) -> Any:
+        if self.connection is None or self.connection.client is None:
+            raise ConnectionLost("the channel's connection was lost")
+        return super()._connparams(asynchronous=asynchronous)
+
+
+class Transport(redis.Transport):  # type: ignore[misc]  # kombu has no types
+    Channel = Channel
+
+
+# By the name in the broker's URL, which Flower and the logs go by too.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:Transport"))
+
+
+class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
+    """The worker's side of the broker."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Kombu's word for a broker that cannot be reached. It says so of other connections than the main one
+        # too (events, replies to Flower), and such an error would end the worker.
+        self.connection_errors: tuple[type[Exception], ...] = (*self.connection_errors, OperationalError)
+
+    def ensure_connected(self, conn: Any) -> Any:
+        _ensure(conn, state.maybe_shutdown)
+        self.first_connection_attempt = False
+        return conn
+
+
+class Scheduler(beat.Scheduler):  # type: ignore[misc]  # celery has no types
+    """Celery's own, with its schedule in memory: which run is due is asked of the database."""
+
+    def _ensure_connected(self) -> Any:
+        return _ensure(self.connection)
+
+
+def _ensure(connection: Any, callback: Callable[[], None] | None = None) -> Any:
+    tries = 0
+
+    def say(error: Exception, _next_s: float) -> None:
+        nonlocal tries
+        if tries % SAY_EVERY == 0:
+            log.error("broker.away", broker=connection.as_uri(), error=type(error).__name__)
+        tries += 1
+
+    return connection.ensure_connection(
+        say, None, interval_start=RETRY_S, interval_step=0, interval_max=RETRY_S, callback=callback
+    )

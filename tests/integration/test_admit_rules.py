@@ -218,6 +218,33 @@ def test_a_channel_that_needs_consent_goes_with_it_and_not_without(
     assert states == {agreed: ("scheduled", None), silent: refused, took_it_back: refused}
 
 
+def test_hours_that_a_borrower_closed_are_kept_whatever_the_packs(
+    story: Any, book: Any, version: Version
+) -> None:
+    closed = late(book, "closed")
+    book.run("UPDATE borrowers SET closed_hours = 'weekdays 08:00-12:00, 18:00-24:00'")
+    late(book, "open")
+    story.plan(version)
+    story.admit()
+    sms = {row["borrower_id"]: row for row in book.messages(channel="sms")}[closed]
+    assert (sms["reason"], sms["send_at"].hour, sms["send_before"].hour) == ("house.closed_hours", 12, 18)
+    assert Counter(row["reason"] for row in book.messages()) == {"house.closed_hours": 2, None: 2}
+
+
+def test_hours_agreed_with_a_borrower_replace_those_of_a_pack_that_lets_them(
+    story: Any, book: Any, packs: Path, under: Any
+) -> None:
+    all_day = {"weekdays": ["00:00-24:00"], "saturday": [], "sunday": []}
+    version = under("cn", send_window=all_day, rules={"packs": ["cn"], "holidays": ""})
+    agreed, silent = late(book, "agreed"), late(book, "silent")
+    book.run("UPDATE borrowers SET agreed_hours = 'daily 06:00-09:00' WHERE external_id = 'agreed'")
+    book.at("2026-11-24T06:30Z")
+    story.plan(version)
+    story.admit()
+    hours = {(row["borrower_id"], row["send_at"].hour) for row in book.messages(channel="sms")}
+    assert hours == {(agreed, 6), (silent, 8)}
+
+
 def test_what_other_packs_let_pass_is_decided_again_before_it_goes(
     story: Any, book: Any, packs: Path, under: Any, sender: Any
 ) -> None:

@@ -130,10 +130,11 @@ def test_a_task_by_name_has_the_options_of_its_command(book: Any, parts: Process
     (first,) = runs(book)
     arguments = {"run": str(first["id"]), "account": "A1", "force": True, "reason": "wrong text"}
     client.send_task("tasks.rerun", kwargs={**arguments, "dry_run": True}, task_id="once")
+    until(lambda: '"dry_run": true, "event": "rerun.made"' in log_of(parts, "worker"), parts)
+    assert len(runs(book)) == 1
     client.send_task("tasks.rerun", kwargs=arguments, task_id="once")
     client.send_task("tasks.rerun", kwargs=arguments, task_id="once")
     until(lambda: "rerun.made_before" in log_of(parts, "worker"), parts)
-    assert '"dry_run": true, "event": "rerun.made"' in log_of(parts, "worker")
     assert len(runs(book)) == 2
     told = {row["borrower_id"] for row in book.messages(run_id=runs(book)[1]["id"])}
     assert told == {book.one("SELECT id FROM borrowers WHERE external_id = 'B1'")}

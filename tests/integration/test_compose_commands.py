@@ -195,7 +195,7 @@ def test_a_worker_is_not_healthy_while_its_database_does_not_answer(
     here.environment["DUNLIN_QUEUES"] = "control"
     here.environment["DUNLIN_DATABASE_URL"] = f"postgresql+psycopg://dunlin@127.0.0.1:{port(0)}/dunlin"
     with here.running(log):
-        until(lambda: log.read_text(errors="replace").count("tasks.plan[") > 1, log)
+        until(lambda: log.read_text(errors="replace").count('"tasks.plan"') > 1, log)
         assert not here.healthy()
 
 

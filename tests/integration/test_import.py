@@ -114,12 +114,12 @@ def test_a_hold_lasts_from_the_first_moment_of_its_first_day_to_the_end_of_its_l
 ) -> None:
     load_all_files(ledger, tmp_path)
     held = ask(ledger, "SELECT external_id, starts_at, ends_at FROM holds ORDER BY 1")
-    shanghai, utc = held[1], held[2]
+    shanghai, anywhere = held[1], held[2]
     assert shanghai[1:] == (
         datetime(2026, 1, 31, 16, tzinfo=UTC),
         datetime(2026, 3, 31, 16, tzinfo=UTC),
     )
-    assert utc[1:] == (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 6, tzinfo=UTC))
+    assert anywhere[1:] == (datetime(2026, 2, 28, 10, tzinfo=UTC), datetime(2026, 3, 6, 12, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(

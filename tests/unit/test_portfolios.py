@@ -152,7 +152,7 @@ def test_hours_that_make_no_window_are_refused(tmp_path: Path, spans: str, why: 
 
 def test_hours_may_touch_and_reach_midnight(tmp_path: Path) -> None:
     text = with_more('[send_window]\nweekdays = ["00:00-09:00", "09:00-12:00", "13:00-24:00"]')
-    (rule,) = load_one(write(tmp_path, text), ADAPTERS).policy.send_window.to_pack().rules
+    rule = load_one(write(tmp_path, text), ADAPTERS).policy.send_window.to_pack().rules[0]
     assert isinstance(rule, Hours)
     weekday = ((0, 540), (540, 720), (780, 1440))
     assert rule.allow.days == (weekday,) * 5 + (((540, 1020),), ())

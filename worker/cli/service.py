@@ -92,8 +92,8 @@ def _insist_on_port(host: str, port: int, setting: str) -> None:
         for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             socket.create_server(address[:2], family=family).close()
     except OSError as error:
-        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-        fail(f"cannot listen on {host}:{port} ({reason}): see DUNLIN_WEB_HOST and {setting}")
+        reason = str(error.strerror) if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        fail(f"cannot listen on {host}:{port} ({reason.lower()}): see DUNLIN_WEB_HOST and {setting}")
 
 
 def _celery(*arguments: str, module: str = "celery") -> None:

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from sqlalchemy import Connection, RowMapping
 
@@ -11,6 +12,7 @@ from worker.domain.admission import Candidate
 from worker.domain.holds import pack_states
 from worker.domain.rules.facts import Account, Event, Facts, OptedOut, Recipient, Request
 from worker.domain.rules.vocabulary import WAIVERS
+from worker.domain.rules.week import Week, week_of
 from worker.pipeline.policies import LoadedPolicy
 from worker.store import history as store
 
@@ -123,10 +125,17 @@ def _facts(row: RowMapping, loaded: LoadedPolicy, *, first: bool) -> Facts:
             endpoint=address,
             zones=(row["zone"],) if row["zone"] else (),
             opt_outs=(OptedOut(channel, address),) if opted_out else (),
+            agreed=_week(row["agreed_hours"]),
+            blocked=_week(row["closed_hours"]),
             consents=kinds - WAIVERS.keys(),
             waivers=kinds & WAIVERS.keys(),
         ),
     )
+
+
+@lru_cache(maxsize=1024)
+def _week(said: str | None) -> Week | None:
+    return None if said is None else week_of(said)
 
 
 def as_kept(candidate: Candidate, events: Sequence[Event]) -> str:
@@ -146,6 +155,8 @@ def as_kept(candidate: Candidate, events: Sequence[Event]) -> str:
         "claims": sorted(request.words.claims) if request.words else (),
         "consents": sorted(recipient.consents),
         "waivers": sorted(recipient.waivers),
+        "agreed_hours": recipient.agreed is not None,
+        "closed_hours": recipient.blocked is not None,
         "history": [
             (e.at.isoformat(timespec="seconds"), e.channel, "reserved" if e.reserved else e.outcome)
             for e in events

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from worker.domain.message import CHANNELS
 from worker.domain.rules.pack import Pack
 from worker.domain.rules.rule import Strength
-from worker.domain.rules.time_rules import Hours
+from worker.domain.rules.time_rules import BlockedWindows, Hours
 from worker.domain.rules.vocabulary import FACTS
 from worker.domain.rules.week import Spans, Week, spans
 from worker.portfolios.strict import Strict
@@ -51,7 +51,9 @@ class Window(Strict):
             channels=frozenset(CHANNELS) - {POST},
             allow=Week.of(read),
         )
-        return Pack(id="house", title="The portfolio's own hours", status="active", rules=(window,))
+        # A borrower's own closed hours are kept whatever packs the portfolio names.
+        closed = BlockedWindows(id="house.closed_hours", strength=Strength.HOUSE)
+        return Pack(id="house", title="The portfolio's own hours", status="active", rules=(window, closed))
 
 
 class Rules(Strict):

@@ -87,4 +87,6 @@ def _listening(host: str, port: int, option: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        raise CannotListen(f"cannot listen on {host}:{port} ({reason}): see --host and {option}") from None
+        raise CannotListen(
+            f"cannot listen on {host}:{port} ({reason.lower()}): see --host and {option}"
+        ) from None

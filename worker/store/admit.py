@@ -17,7 +17,8 @@ _BATCH = text(f"""
     SELECT m.business_on, m.id, m.borrower_id, m.portfolio_id, m.channel, m.tier, m.purpose, m.mode,
            m.requires_approval, m.approved_at IS NOT NULL AS approved, m.expires_at,
            coalesce(m.approved_at, m.planned_at) AS waits_since, r.policy_hash, b.facts_changed_at,
-           {ADDRESS} AS address, b.phone, coalesce(b.zone, p.borrower_zone) AS zone,
+           {ADDRESS} AS address, b.phone, b.agreed_hours, b.closed_hours,
+           coalesce(b.zone, p.borrower_zone) AS zone,
            ({SUPPRESSION}) AS suppression,
            CASE WHEN EXISTS (SELECT FROM holds h WHERE h.borrower_id = m.borrower_id
                              AND h.lifted_at IS NULL)

@@ -11,7 +11,7 @@ _SEND = text("""
 WITH due AS (
     SELECT m.business_on, m.id, CASE WHEN EXISTS (SELECT FROM holds h WHERE h.borrower_id = m.borrower_id)
            THEN (dunlin_message_holds(m.business_on, m.id, m.borrower_id, m.send_at))[1] END AS hold
-    FROM messages m WHERE m.state = 'scheduled' AND m.send_at <= dunlin_now()
+    FROM messages m WHERE m.state = 'scheduled' AND m.send_at <= (SELECT dunlin_now())
 )
 UPDATE messages m SET state = CASE WHEN d.hold IS NULL THEN 'delivered' ELSE 'cancelled' END,
        reason = 'house.hold.' || d.hold, sent_at = CASE WHEN d.hold IS NULL THEN m.send_at END
@@ -86,7 +86,7 @@ def undecided(connection: Connection, portfolio: str) -> list[tuple[UUID, int]]:
     """Runs and admission shards in which a message is to be decided now."""
     sql = text("""
         SELECT DISTINCT run_id, shard FROM messages
-        WHERE portfolio_id = :portfolio AND state = 'planned' AND decide_at <= dunlin_now()
+        WHERE portfolio_id = :portfolio AND state = 'planned' AND decide_at <= (SELECT dunlin_now())
         ORDER BY shard, run_id
     """)
     return [(row.run_id, row.shard) for row in connection.execute(sql, {"portfolio": portfolio})]

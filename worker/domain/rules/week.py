@@ -44,6 +44,21 @@ class Week:
         return self.days[day.weekday()]
 
 
+def week_of(text: str) -> Week:
+    """Reads the hours one person agreed to or closed: "weekdays 09:00-12:00, 18:00-20:00; sat 10:00-12:00".
+
+    Raises:
+        ValueError: names what is not of this form.
+    """
+    table: dict[str, Spans] = {}
+    for part in text.split(";"):
+        key, _, hours = part.strip().partition(" ")
+        if key in table:
+            raise ValueError(f"{key!r} stands twice")
+        table[key] = spans(tuple(span.strip() for span in hours.split(",")), over_midnight=True)
+    return Week.of(table)
+
+
 def spans(texts: tuple[str, ...], *, over_midnight: bool) -> Spans:
     """Reads "08:00-21:00"; "24:00" is midnight at the end of the day.
 

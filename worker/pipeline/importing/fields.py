@@ -18,6 +18,7 @@ from phonenumbers import (
     parse,
 )
 
+from worker.domain.rules.week import week_of
 from worker.domain.window import ZoneUnknown, zone_of
 
 ID_MAX_CHARS = 128
@@ -53,6 +54,22 @@ def identifier(cell: str) -> str:
 
 def identifier_or_none(cell: str) -> str | None:
     return identifier(cell) if cell else None
+
+
+NO_HOURS = "none"
+
+
+def hours_or_none(cell: str) -> str | None:
+    """Hours of a week as a person said them; `none` takes them away, an empty cell leaves them alone."""
+    if not cell:
+        return None
+    if cell == NO_HOURS:
+        return cell
+    try:
+        week_of(cell)
+    except ValueError as error:
+        raise BadCell(str(error)) from None
+    return cell
 
 
 def name(cell: str) -> str:

@@ -89,8 +89,11 @@ def _borrowers(region: str) -> Spec:
             Field("zone", fields.zone, lenient=True),
             Field("phone", partial(_phone, region), along=("phone_region",), lenient=True),
             Field("email", fields.email, lenient=True),
+            Field("agreed_hours", fields.hours_or_none),
+            # Not lenient: without its closed hours a borrower would be written to in them.
+            Field("closed_hours", fields.hours_or_none),
         ),
-        optional=frozenset({"phone_region"}),
+        optional=frozenset({"phone_region", "agreed_hours", "closed_hours"}),
     )
 
 

@@ -81,8 +81,8 @@ def encoding_of(file: BinaryIO, wanted: Encoding, region: str) -> Encoding:
     utf8 = bad.get(Encoding.UTF_8)
     if utf8 is not None and region != "CN":
         raise ImportRefused(
-            f"not {Encoding.UTF_8} ({_place(file, utf8)} does not fit), and only with a --portfolio of region "
-            f"CN taken for {Encoding.GB18030}: if it is that, say --encoding {Encoding.GB18030}"
+            f"not {Encoding.UTF_8} ({_place(file, utf8)} does not fit), and only with a --portfolio of "
+            f"region CN taken for {Encoding.GB18030}: if it is that, say --encoding {Encoding.GB18030}"
         )
     return found
 

@@ -4,22 +4,29 @@ from worker.store.imports.statements import BOOK, BORROWER_KNOWN, COUNTS, PORTFO
 
 BORROWERS = Statements(
     target="borrowers",
-    staging="borrower_id text, name text, zone text, phone text, email text",
+    staging="""borrower_id text, name text, zone text, phone text, email text, agreed_hours text,
+        closed_hours text""",
     key=("borrower_id",),
     check=None,
     apply=f"""
-WITH changed AS (
+WITH said AS MATERIALIZED (
+    -- A file that does not speak of somebody's hours leaves them as they are.
+    SELECT i.line, i.borrower_id, i.name, i.zone, i.phone, i.email,
+           nullif(coalesce(i.agreed_hours, b.agreed_hours), 'none') AS agreed_hours,
+           nullif(coalesce(i.closed_hours, b.closed_hours), 'none') AS closed_hours, b.id AS known
+    FROM incoming i LEFT JOIN borrowers b ON b.external_id = i.borrower_id WHERE i.reject IS NULL
+), changed AS (
     UPDATE borrowers b SET name = i.name, zone = i.zone, phone = i.phone, email = i.email,
-           facts_changed_at = clock_timestamp()
-    FROM incoming i
-    WHERE i.reject IS NULL AND b.external_id = i.borrower_id
-      AND (b.name, b.zone, b.phone, b.email) IS DISTINCT FROM (i.name, i.zone, i.phone, i.email)
+           agreed_hours = i.agreed_hours, closed_hours = i.closed_hours, facts_changed_at = clock_timestamp()
+    FROM said i
+    WHERE b.id = i.known
+      AND (b.name, b.zone, b.phone, b.email, b.agreed_hours, b.closed_hours) IS DISTINCT FROM
+          (i.name, i.zone, i.phone, i.email, i.agreed_hours, i.closed_hours)
     RETURNING 1
 ), inserted AS (
-    INSERT INTO borrowers (external_id, name, zone, phone, email)
-    SELECT i.borrower_id, i.name, i.zone, i.phone, i.email FROM incoming i
-    WHERE i.reject IS NULL AND NOT EXISTS (SELECT FROM borrowers b WHERE b.external_id = i.borrower_id)
-    ORDER BY i.line
+    INSERT INTO borrowers (external_id, name, zone, phone, email, agreed_hours, closed_hours)
+    SELECT i.borrower_id, i.name, i.zone, i.phone, i.email, i.agreed_hours, i.closed_hours FROM said i
+    WHERE i.known IS NULL ORDER BY i.line
     RETURNING 1
 ) {COUNTS}
 """,  # noqa: S608  # parts of our own

@@ -69,6 +69,8 @@ class Borrower(Base):
     zone: Mapped[str | None]
     phone: Mapped[str | None]
     email: Mapped[str | None]
+    agreed_hours: Mapped[str | None]
+    closed_hours: Mapped[str | None]
     facts_changed_at: Mapped[WrittenAt]
 
 

@@ -30,6 +30,9 @@ CREATE TABLE borrowers (
     zone text,
     phone text,
     email text,
+    -- Hours of the week, as imported: those agreed with them, and those they closed.
+    agreed_hours text,
+    closed_hours text,
     -- Moves when anything an admission looked at changes; a message admitted before it is decided again.
     facts_changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );

@@ -87,6 +87,13 @@ def test_the_demo_ends_with_sums_that_agree_and_leaves_nothing_behind(demo: Demo
         assert overdue == covered + left_out > 0
         assert both == 0
     assert all(line.rstrip(" │").endswith("yes") for line in table)
+    _, _, below = said.partition("Their messages are the sum of")
+    rows = [
+        [int(cell) for cell in cells.split()]
+        for cells in re.findall(r"^ +(?:cn|uk|us) +([\d ]+)$", below, re.MULTILINE)
+    ]
+    assert len(rows) == 3
+    assert all(messages == sum(ends) > 0 for messages, *ends in rows)
     (received, counted) = re.findall(r"has (\d+) messages of ours; we count (\d+)", " ".join(said.split()))[0]
     assert int(received) == int(counted) > 500
     assert demo.running() == []

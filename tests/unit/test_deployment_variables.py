@@ -25,6 +25,11 @@ OTHER_SIDE = "sandbox"
 NOT_IN_CONTAINERS = {"DUNLIN_STATE_DIR"}
 """Of the embedded servers only."""
 DEFAULTS = {f"DUNLIN_{name.upper()}": field for name, field in settings.Settings.model_fields.items()}
+GIVEN = {
+    "DUNLIN_PUBLIC_URL": "https://example.com",
+    "DUNLIN_REDIS_URL": "redis://:password@redis.example.com:6379/0",
+}
+"""What is no mere secret has a form to keep."""
 SERVERS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "REDISCLI_AUTH"}
 SECRETS = SERVERS | {name for name, field in DEFAULTS.items() if field.annotation is SecretStr}
 REQUIRED = re.compile(r"\$\{(\w+):\?[^}]+\}")
@@ -96,11 +101,13 @@ def the_defaults_shown_are_the_defaults(files: Files) -> Iterator[str]:
 
 def what_production_needs_is_required(files: Files) -> Iterator[str]:
     for name in needed_in_production():
-        if files.examples.get(name) != ("", False):
-            yield f"{name} is not asked for in .env.example"
         for service in files.ours.keys() - {OTHER_SIDE}:
-            if REQUIRED.sub("", str(files.ours[service]["environment"].get(name, "missing"))):
+            asked = REQUIRED.findall(str(files.ours[service]["environment"].get(name)))
+            if not asked:
                 yield f"{service} starts without {name}"
+            for variable in asked:
+                if files.examples.get(variable) != ("", False):
+                    yield f"{variable} is not asked for in .env.example"
 
 
 def needed_in_production() -> set[str]:
@@ -114,7 +121,7 @@ def needed_in_production() -> set[str]:
                 asked = set(re.findall(r"DUNLIN_[A-Z_]+", str(error))) - environment.keys()
                 if not asked:
                     raise
-                environment |= dict.fromkeys(asked, "https://example.com/" + "k" * 40)
+                environment |= {name: GIVEN.get(name, "k" * 40) for name in asked}
             else:
                 return environment.keys() - {"DUNLIN_ENVIRONMENT"}
 

@@ -27,8 +27,8 @@ SELECT l.borrower_id, m.mode = 'sandbox' AS sandbox, m.channel, m.purpose, {ADDR
        CASE WHEN m.state = 'scheduled' THEN greatest(m.send_at, CAST(:now AS timestamptz))
             ELSE coalesce(m.sent_at, m.attempted_at, m.send_at) END AS at
 FROM linked l CROSS JOIN LATERAL (
-    -- Each by its key, to which OFFSET 0 holds the planner: right after planning no message is in these states yet,
-    -- so that all of them looks cheaper, and batch by batch it is not.
+    -- Each by its key, to which OFFSET 0 holds the planner: right after planning no message is in these
+    -- states yet, so that all of them looks cheaper, and batch by batch it is not.
     SELECT * FROM messages m WHERE m.business_on = l.business_on AND m.id = l.message_id
       AND m.state IN ('scheduled', 'sending', 'unconfirmed', 'sent', 'delivered', 'undelivered') OFFSET 0
 ) m JOIN borrowers b ON b.id = m.borrower_id

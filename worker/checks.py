@@ -3,6 +3,7 @@ start-up.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,9 +14,11 @@ from sqlalchemy import Connection, text
 
 from worker import settings, wiring
 from worker.channels.base import Misconfigured
+from worker.pipeline.policies import cautions
 from worker.portfolios.load import PolicyInvalid
 from worker.rendering.check import Problem
 from worker.rendering.environment import TemplateBroken, TemplateMissing
+from worker.rulepacks.problems import PackInvalid
 from worker.sandbox.client import SandboxClient, SandboxUnreachable
 from worker.store import partitions, schema
 from worker.store.engine import DatabaseDown, database_errors
@@ -41,10 +44,12 @@ def examine() -> list[Finding]:
         ("database", _database),
         ("broker", _broker),
         ("policies", _policies),
+        ("rules", _rules),
         ("templates", _templates),
         ("providers", _providers),
     ):
-        findings += look(name)
+        with suppress(PackInvalid):  # which takes the policies away too; `rules` says so
+            findings += look(name)
     return findings
 
 
@@ -124,6 +129,23 @@ def _policies(name: str) -> Iterator[Finding]:
             else "ok"
         )
         yield Finding(f"policy {identity.id}", level, f"mode {identity.mode}, version {version.hash[:12]}")
+
+
+def _rules(name: str) -> Iterator[Finding]:
+    today = datetime.now(UTC).date()
+    try:
+        packs, versions = wiring.shelf().packs, wiring.portfolio_files()
+        for version in versions.values():
+            policy = version.policy
+            what = f"{name} of {policy.portfolio.id}"
+            found = cautions(policy, packs, today)
+            yield from (Finding(what, "warning", caution) for caution in found)
+            if not found:
+                yield Finding(what, "ok", ", ".join(policy.rules.packs))
+    except PackInvalid as error:
+        yield from (Finding(name, "error", problem) for problem in error.problems)
+    except PolicyInvalid:
+        return  # said above
 
 
 def _templates(name: str) -> Iterator[Finding]:

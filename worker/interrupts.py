@@ -1,13 +1,15 @@
 """Signals that ask this process to end: the first one is obeyed, in order, and nothing disturbs that."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, a service manager or `kill`, and a terminal that was closed."""
+ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+"""Ctrl-C, a service manager or `kill`, a terminal that was closed; and the timer of `_again`."""
+AGAIN_S = 0.05
 
 
 def leave_when_asked() -> None:
@@ -16,6 +18,7 @@ def leave_when_asked() -> None:
     """
     for number in _heeded():
         signal.signal(number, _leave)
+    sys.unraisablehook = _again
 
 
 @contextmanager
@@ -44,6 +47,17 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
     for number in _heeded():
         signal.signal(number, _nothing)
     raise KeyboardInterrupt
+
+
+def _again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Python swallows what is raised in a destructor or a callback of the garbage collector, of which an
+    import has many: a signal that came just then would never be obeyed.
+    """
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
+        return
+    signal.signal(signal.SIGALRM, _leave)
+    signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

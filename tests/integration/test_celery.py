@@ -118,12 +118,15 @@ def test_a_scan_and_a_rerun_can_be_asked_for_by_name(
 
 def test_a_task_by_name_has_the_options_of_its_command(book: Any, parts: Processes, client: Celery) -> None:
     fill(book, 2)
+    book.at("2026-11-23T08:30Z")  # before the day's run is due: none but those asked for here
     parts.start("worker", "worker")
     client.send_task("tasks.scan", kwargs={"portfolio": "uk", "dry_run": True})
     until(lambda: '"scheduled": 6, "event": "scan.dry"' in log_of(parts, "worker"), parts)
     assert runs(book) == []
     client.send_task("tasks.scan", kwargs={"portfolio": "uk", "date": "20261123"})
     client.send_task("tasks.scan", kwargs={"portfolio": "uk", "date": "2026-11-23"})
+    until(lambda: book.states() == dict.fromkeys(("sms", "email", "in_app"), "scheduled"), parts)
+    book.at("2026-11-23T10:00Z")
     until(lambda: len(book.messages()) == 6 and not open_states(book), parts)
     until(lambda: '"task": "tasks.scan", "error": "BadCell"' in log_of(parts, "worker"), parts)
 

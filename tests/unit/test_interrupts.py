@@ -1,7 +1,10 @@
 """Signals that ask for an end: one is obeyed, the others wait or do nothing."""
 
+import gc
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +15,9 @@ from worker.interrupts import ASKING, leave_when_asked, undisturbed
 @pytest.fixture(autouse=True)
 def _handlers_are_put_back() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in ASKING}
+    hook = sys.unraisablehook
     yield
+    sys.unraisablehook = hook
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -24,6 +29,34 @@ def test_the_first_signal_leaves_and_all_later_ones_do_nothing(number: signal.Si
         signal.raise_signal(number)
     for later in ASKING:
         signal.raise_signal(later)
+
+
+class Destructor:
+    """Ends in a place where Python swallows what is raised."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_that_comes_where_errors_are_swallowed_is_obeyed_a_moment_later() -> None:
+    leave_when_asked()
+    Destructor()
+    gc.collect()
+    with pytest.raises(KeyboardInterrupt):
+        time.sleep(10)
+    for later in ASKING:
+        signal.raise_signal(later)
+
+
+def test_another_error_in_such_a_place_is_said_as_ever(capsys: pytest.CaptureFixture[str]) -> None:
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("of its own")
+
+    leave_when_asked()
+    Broken()
+    gc.collect()
+    assert "of its own" in capsys.readouterr().err
 
 
 def test_what_is_undisturbed_comes_to_its_end_and_is_left_afterwards() -> None:

@@ -161,18 +161,18 @@ def test_hours_may_touch_and_reach_midnight(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[tiers.stern]\ndpd_from = 7", "policy: tiers.stern: day 7 belongs to the tier before it too"),
-        ("[tiers.stern]\ndpd_to = 60", "policy: tiers.legal_warning: day 60 belongs to"),
-        ("[tiers.stern]\ndpd_from = 10", "policy: days 8 to 9 belong to no tier"),
+        ("[tiers.stern]\ndpd_from = 7", "tiers.stern.dpd_from: day 7 belongs to the tier before it too"),
+        ("[tiers.stern]\ndpd_to = 60", "tiers.legal_warning.dpd_from: day 60 belongs to"),
+        ("[tiers.stern]\ndpd_from = 10", "tiers.stern.dpd_from: days 8 to 9 belong to no tier"),
         ("[tiers.stern]\ndpd_to = 7", "tiers.stern: dpd_to 7 is before dpd_from 8"),
         ("[tiers.reminder]\ndpd_from = 0", "tiers.reminder.dpd_from: "),
         ("[tiers.stern]\namount_from = 0", "tiers.stern.amount_from: "),
-        ('[tiers.stern]\nrequires = { tier = "legal_warning", days = 7 }', "policy: tiers.stern.requires: "),
+        ('[tiers.stern]\nrequires = { tier = "legal_warning", days = 7 }', "tiers.stern.requires: "),
         (
             '[tiers.stern]\nrequires = { tier = "stern", days = 7 }',
-            "policy: tiers.stern.requires: 'stern' is",
+            "tiers.stern.requires: 'stern' is",
         ),
-        ('[tiers.stern]\nrequires = { tier = "polite", days = 7 }', "policy: tiers.stern.requires: 'polite'"),
+        ('[tiers.stern]\nrequires = { tier = "polite", days = 7 }', "tiers.stern.requires: 'polite'"),
         ('[tiers.stern]\nrequires = { tier = "reminder" }', "tiers.stern.requires.days: Field required"),
         ("[tiers.extra]\nrepeat_every_days = 2", "tiers.extra.dpd_from: Field required"),
         ("[tiers.stern]\nmax_repeats = -1", "tiers.stern.max_repeats: "),
@@ -180,7 +180,7 @@ def test_hours_may_touch_and_reach_midnight(tmp_path: Path) -> None:
         ("[tiers.stern]\nchannels = []", "tiers.stern.channels: "),
         ('[tiers.stern]\nchannels = ["sms", "sms"]', "tiers.stern: a channel is named twice"),
         ('[tiers.stern]\nchannels = ["fax"]', "tiers.stern: no such channel: fax; there are sms, email"),
-        ('[tiers.stern]\nchannels = ["letter"]', "policy: tiers.stern.channels: providers names none for"),
+        ('[tiers.stern]\nchannels = ["letter"]', "tiers.stern.channels: providers names none for"),
         ('[providers]\nsms = "other"', "tiers.reminder.channels: no adapter for sms by other"),
         ('[tiers."Big Tier"]\ndpd_from = 1', "tiers.Big Tier"),
     ],
@@ -204,9 +204,9 @@ def test_a_channel_with_a_provider_but_no_adapter_is_a_load_error_in_every_tier(
     [
         (
             'sms_from = "+15005550006"',
-            "loans.toml: policy: sender: sms needs sms_from or messaging_service_sid",
+            "loans.toml: sender: sms needs sms_from or messaging_service_sid",
         ),
-        ('email_from = "notice@uk.example.com"', "loans.toml: policy: sender: email needs email_from"),
+        ('email_from = "notice@uk.example.com"', "loans.toml: sender: email needs email_from"),
     ],
 )
 def test_a_channel_in_use_needs_its_sender(tmp_path: Path, line: str, said: str) -> None:

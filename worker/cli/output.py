@@ -60,7 +60,7 @@ def table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[str] = ()
 ) -> None:
     """A Rich table; whatever is in a cell is shown as it is, never read as markup. Ids stay in one piece."""
-    made = Table(title=title, title_justify="left", header_style="bold")
+    made = Table(title=Text(title), title_justify="left", header_style="bold")
     for column in columns:
         made.add_column(
             column,

@@ -6,6 +6,7 @@ packs are those this process has: a tighter pack binds at once, and what others 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 
 import structlog
 from sqlalchemy import Connection
@@ -24,7 +25,7 @@ from worker.rendering.catalogue import Catalogue
 from worker.rulepacks import calendars
 from worker.rulepacks.load import LoadedPack, Shelf
 from worker.rulepacks.problems import PackInvalid
-from worker.rulepacks.stacks import chosen_packs
+from worker.rulepacks.stacks import chosen_packs, warnings
 from worker.store import book
 
 log = structlog.get_logger()
@@ -83,6 +84,19 @@ def stack_of(policy: Policy, packs: Mapping[str, LoadedPack]) -> Stack:
         return Stack([*named, house.CLAIMS, policy.send_window.to_pack()], calendar)
     except (CalendarMissing, calendars.CalendarUnknown) as error:
         raise PackInvalid([str(error)]) from None
+
+
+def cautions(policy: Policy, packs: Mapping[str, LoadedPack], on: date) -> list[str]:
+    """What a person should look at in the portfolio's rules, though they work: packs whose review is due or
+    that are not in force, channels that no hours bind.
+
+    Raises:
+        PackInvalid: a pack does not exist.
+    """
+    named = chosen_packs(packs, policy.rules.packs) if policy.rules.packs else []
+    used = {channel for tier in policy.tiers.values() for channel in tier.channels}
+    found = warnings([*named, policy.send_window.to_pack()], used, on)
+    return found if named else [*found, "names no rule pack: only the send window and holds bind it"]
 
 
 def years_to_keep(policy: Policy, packs: Mapping[str, LoadedPack]) -> int | None:

@@ -126,5 +126,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _say(file: Path, item: Any) -> str:
-    where = ".".join(str(part) for part in item["loc"]) or "policy"
-    return f"{file.name}: {where}: {item['msg'].removeprefix('Value error, ')}"
+    # What does not fit together names its keys itself.
+    where = ".".join(str(part) for part in item["loc"])
+    what = item["msg"].removeprefix("Value error, ")
+    return f"{file.name}: {where}: {what}" if where else f"{file.name}: {what}"

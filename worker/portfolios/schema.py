@@ -166,10 +166,11 @@ class Policy(Strict):
         names = [tier.name for tier in self.ordered_tiers()]
         reached = 0
         for tier in self.ordered_tiers():
+            key = f"tiers.{tier.name}.dpd_from"
             if tier.dpd_from <= reached:
-                raise ValueError(f"tiers.{tier.name}: day {tier.dpd_from} belongs to the tier before it too")
+                raise ValueError(f"{key}: day {tier.dpd_from} belongs to the tier before it too")
             if reached and tier.dpd_from > reached + 1:
-                raise ValueError(f"days {reached + 1} to {tier.dpd_from - 1} belong to no tier")
+                raise ValueError(f"{key}: days {reached + 1} to {tier.dpd_from - 1} belong to no tier")
             reached = tier.dpd_to if tier.dpd_to is not None else 10**6
             earlier = names[: names.index(tier.name)]
             if tier.requires_tier is not None and tier.requires_tier not in earlier:

@@ -1,6 +1,7 @@
 """`dunlin doctor`: what is wrong with an installation, before anything is sent."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from redis import Redis
 
 from worker.demo.processes import port
 from worker.portfolios.load import SHIPPED
+from worker.rulepacks.load import SHIPPED as RULEPACKS
 from worker.sandbox.config import SandboxConfig
 from worker.sandbox.process import sandbox_process
 
@@ -43,7 +45,9 @@ Doctor = Callable[..., tuple[int, dict[str, dict[str, str]]]]
 def test_all_is_well(doctor: Doctor, dunlin: Command, sandbox_url: str) -> None:
     code, found = doctor()
     assert code == 0
-    assert {finding["level"] for finding in found.values()} == {"ok"}
+    # A pack whose review is due is a warning, and that day comes.
+    levels = {what: finding["level"] for what, finding in found.items() if not what.startswith("rules of")}
+    assert set(levels.values()) == {"ok"}
     assert {"migrations", "broker", "eviction policy", "templates", "sandbox", "policy uk"} <= found.keys()
     shown = dunlin("doctor", DUNLIN_SANDBOX_URL=sandbox_url)
     assert shown.returncode == 0
@@ -130,3 +134,35 @@ def test_every_mistake_in_the_portfolio_files_is_listed(
     assert shown.returncode == 4
     assert "uk.toml: portfolio.typo" in shown.stdout
     assert "us.toml: portfolio.typo" in shown.stdout
+
+
+def test_a_rule_pack_that_cannot_be_used_is_named_and_the_rest_is_still_looked_at(
+    doctor: Doctor, tmp_path: Path
+) -> None:
+    (tmp_path / "ours.toml").write_text(
+        (RULEPACKS / "uk.toml").read_text().replace('id = "uk"', 'id = "ours"', 1)
+    )
+    (tmp_path / "typo.toml").write_text("typo = 1\n")
+    code, found = doctor(DUNLIN_RULEPACKS_DIR=str(tmp_path))
+    assert code == 4
+    assert found["rules"]["level"] == "error"
+    assert "typo.toml" in found["rules"]["says"]
+    assert found["migrations"]["level"] == found["broker"]["level"] == "ok"
+
+
+def test_a_pack_whose_review_is_due_and_a_portfolio_without_packs_are_warnings(
+    doctor: Doctor, tmp_path: Path
+) -> None:
+    packs, portfolios = tmp_path / "packs", tmp_path / "portfolios"
+    packs.mkdir()
+    portfolios.mkdir()
+    pack = (RULEPACKS / "house-default.toml").read_text()
+    due = 'id = "ours"\nreview_by = 2026-01-01'
+    (packs / "ours.toml").write_text(pack.replace('id = "house-default"', due, 1))
+    policy = (SHIPPED / "us.toml").read_text()
+    (portfolios / "us.toml").write_text(
+        re.sub("^packs = .*$", 'packs = ["ours"]\nholidays = "US"', policy, flags=re.MULTILINE)
+    )
+    code, found = doctor(DUNLIN_RULEPACKS_DIR=str(packs), DUNLIN_PORTFOLIOS_DIR=str(portfolios))
+    assert (code, found["rules of us"]["level"]) == (0, "warning")
+    assert "review was due by 2026-01-01" in found["rules of us"]["says"]

@@ -1,6 +1,7 @@
 """What the code imports is what installing it brings: the environment of the tests has more than that."""
 
 import ast
+import re
 import sys
 import tomllib
 from collections.abc import Iterable
@@ -71,3 +72,20 @@ def test_a_dependency_that_is_not_named_is_missed(left_out: str) -> None:
 def of_modules(modules: Iterable[str]) -> list[set[str]]:
     homes = packages_distributions()
     return [{canonicalize_name(name) for name in homes[module]} for module in modules]
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("python", ["3.11.0", "3.11.2", "3.12.0", "3.13.0", "3.14.0"])
+def test_the_locks_have_what_their_packages_ask_for_on_every_python_we_support(
+    python: str, lock: str
+) -> None:
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    locked = {
+        canonicalize_name(name) for name in re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==", text, re.MULTILINE)
+    }
+    assert len(locked) > 40
+    there = {"python_full_version": python, "python_version": python.rpartition(".")[0], "extra": ""}
+    for name in locked:
+        for requirement in map(Requirement, distribution(name).requires or ()):
+            if requirement.marker is None or requirement.marker.evaluate(there):
+                assert canonicalize_name(requirement.name) in locked, f"{name} asks for {requirement}"

@@ -23,20 +23,20 @@ def outcome(console: Console, connection: Connection, runs: Sequence[UUID]) -> N
     counts: Counter[tuple[str, str, str]] = Counter()
     for row in status.message_counts(connection, runs):
         counts[row["tier"], row["channel"], row["state"]] += row["messages"]
-    states = sorted({state for _, _, state in counts})
+    channels = sorted({channel for _, channel, _ in counts})
     table = Table(title="Messages by tier, channel and state", title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("tier", "channel"):
+    for column in ("tier", "state"):
         table.add_column(column, no_wrap=True)
-    for state in states:
-        table.add_column(state.replace("_", " "), justify="right", overflow="fold")
+    for column in (*channels, "all"):
+        table.add_column(column, justify="right", no_wrap=True)
     order = {"reminder": 0, "stern": 1, "legal_warning": 2}
-    for tier, channel in sorted({key[:2] for key in counts}, key=lambda key: (order.get(key[0], 9), key[1])):
-        cells = [counts[tier, channel, state] for state in states]
-        table.add_row(tier, channel, *(str(cell) if cell else "·" for cell in cells))
-    table.add_section()
-    table.add_row(
-        "all", "", *(str(sum(n for key, n in counts.items() if key[2] == s)) for s in states), style="bold"
-    )
+    for tier in sorted({tier for tier, _, _ in counts}, key=lambda tier: order.get(tier, 9)):
+        for state in sorted({state for of, _, state in counts if of == tier}):
+            cells = [counts[tier, channel, state] for channel in channels]
+            table.add_row(tier, state, *(str(cell) if cell else "·" for cell in cells), str(sum(cells)))
+        table.add_section()
+    sums = [sum(n for key, n in counts.items() if key[1] == channel) for channel in channels]
+    table.add_row("all", "", *map(str, sums), str(sum(sums)), style="bold")
     console.print(table)
 
 
@@ -63,7 +63,13 @@ def books(console: Console, connection: Connection, runs: Sequence[UUID]) -> boo
     for column in ("portfolio", "overdue", "in messages", "left out", "in both", "run", "agree"):
         table.add_column(column, justify="left" if column in ("portfolio", "run") else "right")
     ends = ("messages", "sent", "failed", "suppressed", "cancelled", "expired", "open")
-    messages = Table(title="Their messages are the sum of", title_justify="left", box=box.SIMPLE_HEAD)
+    messages = Table(
+        title="Their messages are the sum of",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
     messages.add_column("portfolio")
     for column in ends:
         messages.add_column(column, justify="right")

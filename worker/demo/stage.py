@@ -26,7 +26,7 @@ from worker.store import schema
 from worker.store.engine import make_engine
 
 READY_S = 60.0
-OWN = (f"{PREFIX}PORTFOLIOS_DIR", f"{PREFIX}TEMPLATES_DIR")
+OWN = tuple(f"{PREFIX}{name}_DIR" for name in ("PORTFOLIOS", "TEMPLATES", "RULEPACKS"))
 
 
 class DemoFailed(RuntimeError):

@@ -20,12 +20,16 @@ from worker.store.engine import make_engine
 
 pytestmark = pytest.mark.slow
 LIMIT_S = 240
+IS_UP = "Ctrl-C stops everything"
 
 
 class Up:
     """One start of it, until Ctrl-C."""
 
     def __init__(self, folder: Path) -> None:
+        self.engine: Engine = make_engine(
+            f"postgresql+psycopg://postgres@/dunlin?host={folder}/postgres&port=5432", "tests"
+        )
         self.output = folder.with_suffix(".out")
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
@@ -36,13 +40,6 @@ class Up:
             )
 
     def __enter__(self) -> "Up":
-        ends = time.monotonic() + LIMIT_S
-        while "Ctrl-C stops everything" not in self.says():
-            assert self.process.poll() is None, self.says()
-            assert time.monotonic() < ends, self.says()
-            time.sleep(0.1)
-        (url,) = re.findall(r"export DUNLIN_DATABASE_URL='(.*)'", self.until("DUNLIN_PUMP_S"))
-        self.engine: Engine = make_engine(url, "tests")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,10 +50,23 @@ class Up:
     def says(self) -> str:
         return self.output.read_text()
 
-    def until(self, words: str) -> str:
-        while words not in self.says():
+    def until(self, words: str, times: int = 1) -> None:
+        ends = time.monotonic() + LIMIT_S
+        while self.says().count(words) < times:
+            assert self.process.poll() is None, self.says()
+            assert time.monotonic() < ends, self.says()
             time.sleep(0.05)
-        return self.says()
+
+    def worker(self) -> int:
+        """The process id of the worker that it started last."""
+        listed = subprocess.run(
+            ["ps", "-ww", "-o", "pid=,command=", "--ppid", str(self.process.pid)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        (pid,) = re.findall(r"^ *(\d+) .*worker(?:\.app)? worker\b", listed.stdout, re.MULTILINE)
+        return int(pid)
 
     def one(self, sql: str, **values: Any) -> Any:
         with self.engine.begin() as connection:
@@ -77,6 +87,7 @@ def test_it_comes_up_again_after_beat_has_scanned_a_later_day_and_loads_nothing_
     folder: Path,
 ) -> None:
     with Up(folder) as first:
+        first.until(IS_UP)
         assert "Sample book of" in first.says()
         newest = first.one("SELECT max(business_on) FROM runs")
         later: date = newest + timedelta(days=1)
@@ -97,9 +108,31 @@ def test_it_comes_up_again_after_beat_has_scanned_a_later_day_and_loads_nothing_
         )
     for _ in range(2):
         with Up(folder) as again:
+            again.until(IS_UP)
             assert "was played here before" in again.says()
             assert "Sample book of" not in again.says()
             assert re.search(r"│ uk +│", again.says())
             assert again.one("SELECT amount_due FROM accounts WHERE external_id = :id", id=paid) == 0
             assert again.one("SELECT EXTRACT(EPOCH FROM offset_by) FROM clock_offset") == 0
             assert again.one("SELECT max(business_on) FROM runs") >= later
+
+
+def test_a_worker_that_is_killed_in_mid_run_is_started_again_and_nothing_is_lost_or_doubled(
+    folder: Path,
+) -> None:
+    with Up(folder) as up:
+        up.until("Sample book of")
+        sent = "SELECT count(*) FROM messages WHERE state IN ('sent', 'delivered')"
+        for kills in (1, 2):
+            ends, before = time.monotonic() + LIMIT_S, up.one(sent)
+            while up.one(sent) < before + 50:
+                assert time.monotonic() < ends, up.says()
+                assert up.process.poll() is None, up.says()
+                time.sleep(0.02)
+            os.kill(up.worker(), signal.SIGKILL)
+            up.until("worker stopped; starting it again", kills)
+        up.until(IS_UP)
+        assert "received twice: 0" in " ".join(up.says().split())
+        sums = re.findall(r"^│ (?:cn|uk|us) +│.*│ +(\w+) │$", up.says(), re.MULTILINE)
+        assert sums == ["yes"] * 3
+        assert up.one("SELECT count(*) FROM messages WHERE state IN ('planned', 'sending')") == 0

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from worker.channels import registry
 from worker.cli.output import Exit, console, fail, progress
 from worker.demo import run as demo_run
 from worker.demo import show
+from worker.demo.processes import Processes
 from worker.demo.stage import DemoFailed, Stage, import_sample, stage
 from worker.interrupts import leave_when_asked
 from worker.portfolios.load import load_all
@@ -35,7 +37,7 @@ def demo() -> None:
     leave_when_asked()
     try:
         with database_errors(), stage(folder, _say) as running:
-            agree = _play(running, folder)
+            agree = _play(running, folder, partial(_end_with, running.processes))
             show.places(console, running.addresses)
     except DemoFailed as error:
         fail(f"{error} (kept)", Exit.FAILED)
@@ -56,12 +58,15 @@ def up(
     leave_when_asked()
     try:
         with database_errors(), stage(folder, _say, own_book=own_book) as running:
+            watch = partial(_keep_up, running.processes)
             if not own_book and not _played(running):
-                _play(running, folder)
+                _play(running, folder, watch)
             show.places(console, running.addresses)
             _print_environment(running)
             console.print("[bold green]Up.[/] Ctrl-C stops everything; the data stays in", str(folder))
-            _keep_up(running)
+            while True:
+                watch()
+                time.sleep(1)
     except DemoFailed as error:
         fail(str(error), Exit.FAILED)
     except KeyboardInterrupt:
@@ -88,7 +93,7 @@ def _sum_up(connection: Connection, runs: Sequence[UUID]) -> bool:
     return show.books(console, connection, runs)
 
 
-def _play(running: Stage, folder: Path) -> bool:
+def _play(running: Stage, folder: Path, watch: Callable[[], None]) -> bool:
     versions, on = load_all(None, registry.providers_by_channel()), demo_run.business_day()
     with progress() as bar:
         reports = import_sample(running.engine, versions, folder / "book", on, _advance(bar, "import "))
@@ -98,7 +103,7 @@ def _play(running: Stage, folder: Path) -> bool:
             + f"; {sum(report.warnings for report in reports)} rows without "
             "a usable address or zone, on purpose"
         )
-        runs = demo_run.scan_all(running.engine, versions, on, running.processes, _advance(bar, "scan "))
+        runs = demo_run.scan_all(running.engine, versions, on, watch, _advance(bar, "scan "))
     with running.engine.connect() as connection:
         agree = _sum_up(connection, runs)
         agree = show.journal(console, connection, running.sandbox, runs) and agree
@@ -126,12 +131,16 @@ def _print_environment(running: Stage) -> None:
             console.print(f"  export {name}='{value}'", markup=False, soft_wrap=True)
 
 
-def _keep_up(running: Stage) -> None:
-    while True:
-        for part in running.processes.died():
-            console.print(f"{part.name} stopped; starting it again", markup=False)
-            running.processes.restart(part)
-        time.sleep(1)
+def _keep_up(processes: Processes) -> None:
+    for part in processes.died():
+        console.print(f"{part.name} stopped; starting it again", markup=False)
+        processes.restart(part)
+
+
+def _end_with(processes: Processes) -> None:
+    """The demo shows that all is well, and one of its parts is not."""
+    if dead := processes.died():
+        raise DemoFailed(f"{dead[0].name} stopped; see {processes.logs / dead[0].name}.log")
 
 
 def _say(what: str) -> None:

@@ -26,7 +26,6 @@ class Part:
     name: str
     arguments: Sequence[str]
     process: subprocess.Popen[bytes]
-    restarts: int = 0
 
 
 @dataclass(slots=True)
@@ -65,7 +64,6 @@ class Processes:
         with undisturbed():
             _end(part.process)
             part.process = self._spawn(part.name, part.arguments)
-            part.restarts += 1
 
     def _stop(self) -> None:
         for part in reversed(self.parts):

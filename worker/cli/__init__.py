@@ -17,6 +17,7 @@ from worker.cli import (
     local,
     preview,
     purge,
+    reconcile,
     rerun,
     rules,
     sandbox,
@@ -62,6 +63,7 @@ for module in (
     preview,
     rules,
     purge,
+    reconcile,
     doctor,
 ):
     module.register(app)

@@ -1,5 +1,7 @@
 """`dunlin explain`: why an account was contacted, or not."""
 
+from dataclasses import asdict
+
 import typer
 from sqlalchemy import RowMapping
 
@@ -7,6 +9,7 @@ from worker import wiring
 from worker.cli.output import console, emit_json, table
 from worker.pipeline.accounts import find_account
 from worker.store import explain as store
+from worker.store import guards
 
 
 def register(app: typer.Typer) -> None:
@@ -24,10 +27,13 @@ def explain(
     with engine.connect() as connection:
         rows = store.timeline(connection, found)
         said = store.texts(connection, found) if texts else []
+        stops = [stop for stop in guards.stops(connection) if stop.portfolio_id == found.portfolio_id]
     if as_json:
         fields = {name: getattr(found, name) for name in type(found).__slots__}
         timeline = [{name: value for name, value in row.items() if name != "rank"} for row in rows]
-        emit_json({"account": fields, "timeline": timeline, "texts": [dict(row) for row in said]})
+        stopped = [asdict(stop) for stop in stops]
+        told = [dict(row) for row in said]
+        emit_json({"account": fields, "timeline": timeline, "texts": told, "stops": stopped})
         return
     state = "closed" if found.closed_on else f"due {found.due_on}, owes {found.amount_due:.2f}"
     since = f", delinquent since {found.delinquent_since}" if found.delinquent_since else ""
@@ -35,6 +41,10 @@ def explain(
         f"Account {found.portfolio_id}/{found.external_id} of borrower {found.borrower}: {state}{since}",
         markup=False,
     )
+    for stop in stops:
+        console.print(
+            f"Nothing is sent in {stop.portfolio_id} now: {stop.reason}, {stop.detail}", markup=False
+        )
     columns = ["at", "what", "channel", "tier", "detail", "who"]
     table("Timeline", columns, [[row[name] for name in columns] for row in rows])
     for row in said:

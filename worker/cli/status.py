@@ -1,5 +1,6 @@
 """`dunlin status`: runs at a glance, or one run in full."""
 
+from dataclasses import asdict
 from uuid import UUID
 
 import typer
@@ -9,7 +10,7 @@ from worker import wiring
 from worker.cli.output import Exit, console, emit_json, fail, table
 from worker.cli.rerun import uuid_of
 from worker.pipeline.byhand import count_by_state
-from worker.store import operate, settle
+from worker.store import guards, operate, settle
 from worker.store import status as store
 from worker.store.book import portfolios
 
@@ -24,7 +25,7 @@ def status(
     limit: int = typer.Option(10, min=1, max=200, help="How many runs."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Show runs with their sums, what waits, and what is paused."""
+    """Show runs with their sums, what waits, what is paused, and what is stopped."""
     with wiring.engine("cli").connect() as connection:
         if run is None:
             _overview(connection, portfolio, limit, as_json)
@@ -38,13 +39,15 @@ def _overview(connection: Connection, portfolio: str | None, limit: int, as_json
     runs = store.runs(connection, portfolio=portfolio, limit=limit)
     rows = [(r, count_by_state(store.message_counts(connection, [r.id]))) for r in runs]
     waiting, pauses = store.waiting(connection), operate.active_pauses(connection)
+    stops = guards.stops(connection)
     if as_json:
         listed = [
             {name: getattr(r, name) for name in type(r).__slots__} | {"messages": counts}
             for r, counts in rows
         ]
         paused = [{name: getattr(p, name) for name in type(p).__slots__} for p in pauses]
-        emit_json({"runs": listed, "waiting": dict(waiting), "pauses": paused})
+        stopped = [asdict(stop) for stop in stops]
+        emit_json({"runs": listed, "waiting": dict(waiting), "pauses": paused, "stops": stopped})
         return
     if not runs:
         console.print("No runs yet. Make one with: dunlin scan")
@@ -53,6 +56,8 @@ def _overview(connection: Connection, portfolio: str | None, limit: int, as_json
         kind = "rerun" if r.rerun_of else "run"
         console.print(f"{r.id}  {r.portfolio_id} {r.business_on} {r.mode} {kind} {r.state}", markup=False)
         console.print(f"    messages: {summary(counts)}", markup=False)
+        if r.state == "held":
+            console.print(f"    {r.reason}: see dunlin approve and dunlin decline", markup=False)
     if any(waiting.values()):
         console.print("Waiting: " + ", ".join(f"{name} {n}" for name, n in waiting.items() if n))
     if pauses:
@@ -61,6 +66,9 @@ def _overview(connection: Connection, portfolio: str | None, limit: int, as_json
             (p.portfolio_id or "all", p.channel or "all", p.until_at, p.paused_by, p.reason) for p in pauses
         ]
         table("Paused", columns, shown_pauses)
+    if stops:
+        shown_stops = [(stop.portfolio_id, stop.reason, stop.detail) for stop in stops]
+        table("Stopped: nothing is sent", ["portfolio", "reason", "why"], shown_stops)
 
 
 def _one(connection: Connection, run_id: UUID, as_json: bool) -> None:
@@ -84,6 +92,8 @@ def _one(connection: Connection, run_id: UUID, as_json: bool) -> None:
     console.print(
         f"Run {row.id}: {row.portfolio_id}, {row.business_on}, {row.mode}, {row.state}", markup=False
     )
+    if row.reason:
+        console.print(row.reason, markup=False)
     columns = ["tier", "channel", "state", "reason", "messages"]
     table("Messages", columns, [[count[name] for name in columns] for count in counts], right=["messages"])
     table("Accounts left out", ["reason", "accounts"], [(e["reason"], e["accounts"]) for e in exclusions])

@@ -65,4 +65,5 @@ def _row(version: Version) -> book.PortfolioRow:
         timezone=identity.timezone,
         borrower_zone=identity.borrower_zone or None,
         region=identity.region,
+        max_ledger_age_h=version.policy.guards.max_ledger_age_h,
     )

@@ -17,7 +17,7 @@ from worker.pipeline.admit import decide_batch
 from worker.pipeline.book import put_portfolios
 from worker.pipeline.policies import LoadedPolicy, Policies
 from worker.portfolios.load import Version
-from worker.store import operate, status
+from worker.store import epoch, guards, operate, status
 from worker.store import plan as plan_store
 from worker.store.plan import ADMISSION_SHARDS, Run
 
@@ -55,9 +55,10 @@ def scan(
 
     Raises:
         Refused: there is no such portfolio, or for one of them the date lies in the future or before its
-            newest run; then nothing was done for any.
+            newest run, or the database must be reconciled first; then nothing was done for any.
     """
     chosen = _chosen(versions, portfolio)
+    _refuse_lost_epoch(engine)
     with engine.begin() as connection:
         put_portfolios(connection, versions)
         days = [_day(connection, version, on) for version in chosen]
@@ -130,7 +131,8 @@ def _dry_plan(connection: Connection, policies: Policies, run: Run, loaded: Load
 
 
 def answer(engine: Engine, subject: UUID, *, approve: bool, by: str, reason: str) -> int:
-    """A person's yes or no to what awaits approval; `subject` is a run or a message. Returns how many it was.
+    """A person's yes or no to what awaits approval, or to a run that is held; `subject` is a run or a
+    message. Returns how many messages it was.
 
     Raises:
         Refused: no such id, nothing waits there, or the person asked for the run themselves.
@@ -145,8 +147,13 @@ def answer(engine: Engine, subject: UUID, *, approve: bool, by: str, reason: str
         if approve and _plain(by) in map(_plain, asked):
             raise Refused(f"{by} asked for this run; somebody else has to approve it")
         operate.act_as(connection, by, reason)
-        count = operate.approve(connection, subject, by) if approve else operate.decline(connection, subject)
-        if count == 0:
+        held = (guards.release if approve else guards.refuse)(connection, subject)
+        count = held or 0
+        if held is None:
+            count = (
+                operate.approve(connection, subject, by) if approve else operate.decline(connection, subject)
+            )
+        if held is None and count == 0:
             raise Refused("nothing awaits approval there")
         action = "approve" if approve else "decline"
         operate.audit(
@@ -155,10 +162,16 @@ def answer(engine: Engine, subject: UUID, *, approve: bool, by: str, reason: str
             action=action,
             subject=str(subject),
             reason=reason,
-            detail={"messages": count},
+            detail={"messages": count} | ({} if held is None else {"run": "held"}),
         )
     log.info("approval.answered", answer=action, subject=str(subject), messages=count)
     return count
+
+
+def _refuse_lost_epoch(engine: Engine) -> None:
+    with engine.connect() as connection:
+        if why := epoch.lost(connection):
+            raise Refused(f"{why}: what it would plan may have been sent; see dunlin reconcile")
 
 
 def _plain(name: str) -> str:

@@ -10,15 +10,16 @@ from sqlalchemy import Connection, Engine
 
 from worker.domain.schedule import catch_up
 from worker.pipeline.book import sync_portfolios
-from worker.pipeline.policies import Policies
+from worker.pipeline.policies import LoadedPolicy, Policies
 from worker.pipeline.runtime import Runtime
 from worker.portfolios.load import Version
 from worker.portfolios.schema import Policy
+from worker.store import epoch, guards
 from worker.store import plan as store
 from worker.store.plan import Planned, Run
 
 SHARD_BORROWERS = 5000
-"""Borrowers per shard: one short transaction, and the first is being sent while the last is planned."""
+"""Borrowers per shard: one short transaction, and workers plan side by side."""
 
 log = structlog.get_logger()
 
@@ -33,7 +34,13 @@ class PlanSummary:
 
 
 def plan_due(runtime: Runtime, versions: Mapping[str, Version]) -> PlanSummary:
-    """Starts the runs that are due, then plans shards of unfinished runs until none is left or time is up."""
+    """Starts the runs that are due, then plans shards of unfinished runs until none is left or time is up.
+
+    Nothing in a database that must be reconciled first: what it would plan has perhaps been sent.
+    """
+    with runtime.engine.connect() as connection:
+        if epoch.lost(connection):
+            return PlanSummary()
     sync_portfolios(runtime.engine, versions)
     created = sum(start_due(runtime.engine, version, "beat") for version in versions.values())
     shards, total = plan_unfinished(runtime.engine, runtime.policies, runtime.box())
@@ -103,13 +110,25 @@ def plan_next_shard(engine: Engine, policies: Policies, run: Run) -> Planned | N
         shard = store.take_shard(connection, run)
         if shard is not None:
             planned = store.plan_shard(connection, run, shard, loaded.tiers)
-        opened = store.open_run(connection, run)
-    if opened:
-        log.info("run.opened", run=str(run.id))
+        judged = _judge(connection, run, loaded)
+    if judged is not None:
+        state, reason = judged
+        if state == "held":
+            log.error("run.held", run=str(run.id), portfolio=run.portfolio_id, why=reason)
+        else:
+            log.info("run.opened", run=str(run.id))
     if shard is None:
         return None
     log.info("shard.planned", run=str(run.id), shard=shard["shard_no"], messages=planned.messages)
     return planned
+
+
+def _judge(connection: Connection, run: Run, loaded: LoadedPolicy) -> tuple[str, str] | None:
+    """Whether the run may go now that it is planned. Nothing of it is admitted before: a guard that acts when
+    the first ten thousand have gone has guarded nobody.
+    """
+    limits = loaded.policy.guards
+    return guards.open_or_hold(connection, run, factor=limits.volume_factor, floor=limits.volume_floor)
 
 
 def _replan(engine: Engine, policies: Policies, run: Run) -> Planned:

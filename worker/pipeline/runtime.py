@@ -13,6 +13,7 @@ from worker.channels.base import Channel
 from worker.domain.clock import Clock
 from worker.pipeline.policies import Policies
 from worker.rendering.catalogue import Catalogue
+from worker.store.guards import Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Runtime:
     random: Random = field(default_factory=SystemRandom)
     templates_kept: bool = False
     """True once the templates of this process are among the versions."""
+    stops_said: frozenset[Stop] = frozenset()
+    """Those in force when this process last looked: each is an alarm once."""
     _runner: asyncio.Runner = field(
         default_factory=lambda: asyncio.Runner(loop_factory=uvloop.new_event_loop)
     )

@@ -10,6 +10,7 @@ from worker.channels.base import Channel, DeliveryError, Found, Receipt, Receipt
 from worker.domain.message import InFlight, MessageRef
 from worker.domain.states import State
 from worker.pipeline.runtime import Runtime
+from worker.pipeline.stops import look_at_stops
 from worker.store import receipts as receipt_store
 from worker.store import settle as store
 from worker.store import suppress as suppress_store
@@ -34,6 +35,7 @@ class SettleSummary:
 
 def settle_due(runtime: Runtime) -> SettleSummary:
     """One pass over everything that only time or a provider's answer can settle."""
+    look_at_stops(runtime)
     with runtime.engine.begin() as connection:
         unconfirmed, scheduled = store.take_over_lost_leases(connection, LIMIT)
     if unconfirmed or scheduled:

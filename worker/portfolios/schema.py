@@ -146,6 +146,19 @@ class SenderConfig(Strict):
     email_reply_to: str = ""
 
 
+class Guards(Strict):
+    """`[guards]`: what stops a portfolio's messages until a person, or a new book, says otherwise."""
+
+    volume_factor: float = Field(default=1.5, ge=1, le=1000)
+    """A run is held if it plans more than this many times the largest of the fourteen days before: half as
+    much again is more than a cadence or a month's end makes, and less than a book loaded wrong.
+    """
+    volume_floor: int = Field(default=500, strict=True, ge=0)
+    """And more than this many messages; fewer can be read one by one, and swing widely from day to day."""
+    max_ledger_age_h: int | None = Field(default=None, strict=True, ge=1, le=24 * 366)
+    """Nothing is sent from a book whose accounts file is older; None: however old it is."""
+
+
 class Policy(Strict):
     """One portfolio's file, validated. Two equal files have one version."""
 
@@ -158,6 +171,7 @@ class Policy(Strict):
     """Which provider carries a channel."""
     creditor: CreditorConfig
     sender: SenderConfig = SenderConfig()
+    guards: Guards = Guards()
     prices: Prices | None = None
     """None: simulations show no cost."""
 

@@ -35,7 +35,8 @@ _BATCH = text(f"""
         WHERE x.business_on = m.business_on AND x.message_id = m.id
     ) x ON true
     WHERE m.state = 'planned' AND m.shard = :shard AND m.decide_at <= :now
-      AND (CAST(:run_id AS uuid) IS NULL OR m.run_id = :run_id)
+      -- Of a run that is being planned, or held, nothing is decided yet, unless it is asked for by itself.
+      AND (m.run_id = :run_id OR (CAST(:run_id AS uuid) IS NULL AND r.state = 'open'))
     ORDER BY m.borrower_id LIMIT :limit
     FOR UPDATE OF m SKIP LOCKED
 """)  # noqa: S608  # the address expression is a constant of ours
@@ -80,11 +81,12 @@ class Decision:
 
 
 def shards_waiting(connection: Connection) -> list[int]:
-    """Shards that have a planned message to decide now."""
+    """Shards that have a planned message of an open run to decide now."""
     sql = text("""
         SELECT s.shard FROM generate_series(0, 63) AS s(shard)
-        WHERE EXISTS (SELECT FROM messages m WHERE m.state = 'planned' AND m.shard = s.shard
-                      AND m.decide_at <= dunlin_now())
+        WHERE EXISTS (SELECT FROM runs r JOIN messages m ON m.run_id = r.id
+                      WHERE r.state = 'open' AND m.state = 'planned' AND m.shard = s.shard
+                        AND m.decide_at <= dunlin_now())
     """)
     return list(connection.execute(sql).scalars())
 

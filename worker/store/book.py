@@ -12,12 +12,14 @@ _PUT_VERSION = text("""
     ON CONFLICT (hash) DO NOTHING
 """)
 _PUT_PORTFOLIO = text("""
-    INSERT INTO portfolios AS p (id, title, policy_hash, mode, currency, timezone, borrower_zone, region)
-    VALUES (:id, :title, :policy_hash, :mode, :currency, :timezone, :borrower_zone, :region)
+    INSERT INTO portfolios AS p (id, title, policy_hash, mode, currency, timezone, borrower_zone, region,
+                                  max_ledger_age_h)
+    VALUES (:id, :title, :policy_hash, :mode, :currency, :timezone, :borrower_zone, :region,
+            :max_ledger_age_h)
     ON CONFLICT (id) DO UPDATE SET
         title = excluded.title, policy_hash = excluded.policy_hash, mode = excluded.mode,
         timezone = excluded.timezone, borrower_zone = excluded.borrower_zone, region = excluded.region,
-        changed_at = clock_timestamp()
+        max_ledger_age_h = excluded.max_ledger_age_h, changed_at = clock_timestamp()
     WHERE p.policy_hash <> excluded.policy_hash
 """)
 _CANCEL_OTHER_MODES = text("""
@@ -44,6 +46,7 @@ class PortfolioRow:
     timezone: str
     borrower_zone: str | None
     region: str
+    max_ledger_age_h: int | None
 
 
 class CurrencyChanged(ValueError):

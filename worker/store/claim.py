@@ -25,6 +25,7 @@ WITH clock AS MATERIALIZED (
           clock_timestamp())
             AND (x.portfolio_id IS NULL OR x.portfolio_id = :portfolio)
             AND (x.channel IS NULL OR x.channel = :channel))
+      AND NOT EXISTS (SELECT FROM stops s WHERE s.portfolio_id = :portfolio)
     ORDER BY m.send_at LIMIT :limit FOR UPDATE SKIP LOCKED
 ), owing AS MATERIALIZED (
     -- A message keeps those of its accounts that are still overdue and free of holds.
@@ -144,7 +145,7 @@ class Content:
 
 
 def due_portfolios(connection: Connection, channel: str) -> list[str]:
-    """Portfolios with a message due on this channel and no pause on it."""
+    """Portfolios with a message due on this channel, no pause on it, and no stop."""
     sql = text("""
         SELECT p.id FROM portfolios p, (SELECT dunlin_now() AS now) AS t
         WHERE EXISTS (SELECT FROM messages m WHERE m.state = 'scheduled' AND m.channel = :channel
@@ -154,6 +155,7 @@ def due_portfolios(connection: Connection, channel: str) -> list[str]:
               WHERE x.resumed_at IS NULL AND (x.until_at IS NULL OR x.until_at > clock_timestamp())
                 AND (x.portfolio_id IS NULL OR x.portfolio_id = p.id)
                 AND (x.channel IS NULL OR x.channel = :channel))
+          AND p.id NOT IN (SELECT portfolio_id FROM stops)
         ORDER BY p.id
     """)
     return list(connection.execute(sql, {"channel": channel}).scalars())

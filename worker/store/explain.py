@@ -62,6 +62,15 @@ SELECT m.planned_at, 'planned', m.channel, m.tier, 'for ' || m.business_on || ',
        CAST(m.id AS text), 2
 FROM told t JOIN messages m ON m.business_on = t.business_on AND m.id = t.id JOIN runs r ON r.id = m.run_id
 UNION ALL
+SELECT r.held_at, 'run held', NULL, NULL, r.reason, NULL, NULL, 3
+FROM (SELECT DISTINCT m.run_id FROM told t JOIN messages m ON m.business_on = t.business_on AND m.id = t.id) x
+JOIN runs r ON r.id = x.run_id AND r.held_at IS NOT NULL
+UNION ALL
+SELECT u.at, 'held run answered', NULL, NULL, concat_ws(': ', u.action, nullif(u.reason, '')), u.actor,
+       NULL, 3
+FROM (SELECT DISTINCT m.run_id FROM told t JOIN messages m ON m.business_on = t.business_on AND m.id = t.id) x
+JOIN audit u ON u.subject = CAST(x.run_id AS text) AND u.detail ->> 'run' = 'held'
+UNION ALL
 SELECT v.at, coalesce(v.from_state || ' → ' || v.to_state, v.kind), t.channel, t.tier, v.reason,
        -- A process writes its role, host and number; who asks why wants to read the role.
        regexp_replace(v.actor, '^dunlin-([a-z_]+)@.*$', '\1'), CAST(t.id AS text), 3

@@ -28,23 +28,32 @@ RETURNING m.state
 
 _EXPIRE = text("""
 WITH over AS (
-    SELECT m.business_on, m.id FROM messages m
+    SELECT m.business_on, m.id, 'awaiting_approval' AS waits_for FROM messages m
     WHERE m.state = 'awaiting_approval' AND m.expires_at <= dunlin_now()
     UNION ALL
     -- Nothing claims a paused channel, so its messages would wait beyond their end.
-    SELECT m.business_on, m.id FROM pauses x JOIN messages m
+    SELECT m.business_on, m.id, 'paused' FROM pauses x JOIN messages m
         ON m.state = 'scheduled' AND m.channel = coalesce(x.channel, m.channel)
        AND m.portfolio_id = coalesce(x.portfolio_id, m.portfolio_id)
     WHERE x.resumed_at IS NULL AND (x.until_at IS NULL OR x.until_at > clock_timestamp())
       AND m.expires_at <= dunlin_now()
+    UNION ALL
+    SELECT m.business_on, m.id, s.reason FROM stops s
+    JOIN messages m ON m.state = 'scheduled' AND m.portfolio_id = s.portfolio_id
+    WHERE m.expires_at <= dunlin_now()
+    UNION ALL
+    SELECT m.business_on, m.id, 'held' FROM runs r JOIN messages m ON m.run_id = r.id AND m.state = 'planned'
+    WHERE r.state = 'held' AND m.expires_at <= dunlin_now()
+), once AS (
+    SELECT business_on, id, min(waits_for) AS waits_for FROM over GROUP BY business_on, id
 ), locked AS (
-    SELECT m.business_on, m.id FROM messages m JOIN over o ON m.business_on = o.business_on AND m.id = o.id
+    SELECT o.* FROM messages m JOIN once o ON m.business_on = o.business_on AND m.id = o.id
     ORDER BY m.business_on, m.id FOR UPDATE OF m
 )
-UPDATE messages m SET state = 'expired',
-    reason = CASE WHEN m.state = 'scheduled' THEN 'expired.paused' ELSE 'expired.awaiting_approval' END
+UPDATE messages m SET state = 'expired', reason = 'expired.' || o.waits_for
 FROM locked o WHERE m.business_on = o.business_on AND m.id = o.id
-  AND m.state IN ('awaiting_approval', 'scheduled')
+  AND m.state = CASE o.waits_for WHEN 'awaiting_approval' THEN 'awaiting_approval' WHEN 'held' THEN 'planned'
+                     ELSE 'scheduled' END
 """)
 
 _UNCONFIRMED = text("""
@@ -181,10 +190,10 @@ def resolve(
 
 
 def close_runs(connection: Connection) -> list[UUID]:
-    """Closes open runs in which nothing will happen any more; returns them."""
+    """Closes open and held runs in which nothing will happen any more; returns them."""
     sql = text("""
         UPDATE runs r SET state = 'closed', closed_at = clock_timestamp()
-        WHERE r.state = 'open' AND NOT EXISTS (
+        WHERE r.state IN ('open', 'held') AND NOT EXISTS (
             SELECT FROM messages m WHERE m.run_id = r.id AND m.state IN
                 ('planned', 'awaiting_approval', 'scheduled', 'sending', 'unconfirmed')
                OR (m.run_id = r.id AND m.state = 'cancelled' AND m.reason = 'tier_changed'))

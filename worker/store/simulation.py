@@ -83,11 +83,12 @@ def send(connection: Connection) -> None:
 
 
 def undecided(connection: Connection, portfolio: str) -> list[tuple[UUID, int]]:
-    """Runs and admission shards in which a message is to be decided now."""
+    """Open runs and admission shards in which a message is to be decided now."""
     sql = text("""
-        SELECT DISTINCT run_id, shard FROM messages
-        WHERE portfolio_id = :portfolio AND state = 'planned' AND decide_at <= (SELECT dunlin_now())
-        ORDER BY shard, run_id
+        SELECT DISTINCT m.run_id, m.shard FROM messages m JOIN runs r ON r.id = m.run_id
+        WHERE m.portfolio_id = :portfolio AND m.state = 'planned' AND m.decide_at <= (SELECT dunlin_now())
+          AND r.state = 'open'
+        ORDER BY m.shard, m.run_id
     """)
     return [(row.run_id, row.shard) for row in connection.execute(sql, {"portfolio": portfolio})]
 

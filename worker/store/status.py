@@ -48,6 +48,12 @@ def run(connection: Connection, run_id: UUID) -> RunRow | None:
     return None if row is None else RunRow(*row)
 
 
+def held(connection: Connection) -> list[RunRow]:
+    """Runs that wait for a person, oldest first."""
+    sql = text(f"{_RUNS} WHERE r.state = 'held' GROUP BY r.id ORDER BY r.started_at")
+    return [RunRow(*row) for row in connection.execute(sql)]
+
+
 def newest(connection: Connection, portfolios: Sequence[str]) -> list[UUID]:
     """The newest run of each of these portfolios that has one; no reruns, and none that was missed."""
     sql = text("""
@@ -82,7 +88,10 @@ def waiting(connection: Connection) -> RowMapping:
     """What there is to do right now, over all portfolios; zeros mean that nothing is due."""
     sql = text("""
         SELECT (SELECT count(*) FROM runs WHERE state = 'planning') AS runs_planning,
-               count(*) FILTER (WHERE state = 'planned' AND decide_at <= now) AS to_admit,
+               count(*) FILTER (WHERE state = 'planned' AND decide_at <= now
+                                AND run_id NOT IN (SELECT id FROM runs WHERE state = 'held')) AS to_admit,
+               count(*) FILTER (WHERE state = 'planned'
+                                AND run_id IN (SELECT id FROM runs WHERE state = 'held')) AS held,
                count(*) FILTER (WHERE state = 'scheduled' AND send_at <= now) AS due,
                count(*) FILTER (WHERE state = 'sending') AS sending,
                count(*) FILTER (WHERE state = 'unconfirmed') AS unconfirmed,

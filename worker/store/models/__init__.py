@@ -15,7 +15,7 @@ from worker.store.models.book import (
     Suppression,
     Version,
 )
-from worker.store.models.control import Audit, ClockOffset, MessageMove, Pause
+from worker.store.models.control import Audit, ClockOffset, Epoch, MessageMove, Pause
 from worker.store.models.messages import Message, MessageAccount, MessageContent, MessageEvent, MessageVerdict
 from worker.store.models.runs import Run, RunExclusion, RunShard
 
@@ -28,6 +28,7 @@ __all__ = [
     "ClockOffset",
     "Consent",
     "Contact",
+    "Epoch",
     "Hold",
     "InboundMessage",
     "Message",

@@ -27,7 +27,8 @@ class Version(Base):
 class Portfolio(Base):
     """One lender's product line, with the policy in force and the mode that says whom it may reach.
 
-    `book_at` is when the file of accounts that was imported last was written, in Dunlin's time.
+    `book_at` is when the file of accounts that was imported last was written, in Dunlin's time; once it
+    is more than `max_ledger_age_h` hours ago, nothing is claimed.
     """
 
     __tablename__ = "portfolios"
@@ -46,6 +47,7 @@ class Portfolio(Base):
     created_at: Mapped[WrittenAt]
     changed_at: Mapped[WrittenAt]
     book_at: Mapped[datetime | None]
+    max_ledger_age_h: Mapped[int | None]
 
 
 class Borrower(Base):

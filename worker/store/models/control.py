@@ -1,4 +1,4 @@
-"""Control: the table of moves, pauses, what people did, and the sandbox's clock."""
+"""Control: the table of moves, pauses, what people did, the sandbox's clock, and which database this is."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.store.models.base import Base, BigKey, WrittenAt
+from worker.store.models.base import Base, BigInt, BigKey, WrittenAt
 
 
 class MessageMove(Base):
@@ -67,3 +67,21 @@ class ClockOffset(Base):
 
     only_row: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
     offset_by: Mapped[timedelta] = mapped_column(server_default=text("'0'"))
+
+
+class Epoch(Base):
+    """The single row that says which database this is; `written_xid` NULL: nobody has sent from it yet.
+
+    It is compared with where the row is found. `number` rises with each reconciliation.
+    """
+
+    __tablename__ = "epoch"
+    __table_args__ = (CheckConstraint("only_row", name="epoch_only_row_check"),)
+
+    only_row: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    number: Mapped[int] = mapped_column(server_default=text("1"))
+    system_identifier: Mapped[BigInt | None]
+    timeline: Mapped[str | None]
+    database_oid: Mapped[BigInt | None]
+    written_xid: Mapped[BigInt | None]
+    settled_at: Mapped[datetime | None]

@@ -14,13 +14,18 @@ class Run(Base):
     """One scan of one portfolio for one business date, or a rerun of one (`rerun_of`).
 
     `tier_floors` holds for each tier the days past due, or else the amount, that keeps an account in it; the
-    claim compares. `request_key` makes asking twice one rerun.
+    claim compares. `request_key` makes asking twice one rerun. `held_at` is when the volume guard stopped it,
+    `released_at` when a person let it go.
     """
 
     __tablename__ = "runs"
     __table_args__ = (
         CheckConstraint("state IN ('planning', 'held', 'open', 'closed', 'missed')", name="runs_state_check"),
         CheckConstraint("(state = 'closed') = (closed_at IS NOT NULL)", name="runs_check"),
+        CheckConstraint(
+            "(state <> 'held' OR held_at IS NOT NULL) AND (released_at IS NULL OR held_at IS NOT NULL)",
+            name="runs_held",
+        ),
         # Planning asks which run is missing; one per portfolio and date, however many beats ask.
         Index(
             "runs_once",
@@ -47,6 +52,8 @@ class Run(Base):
     started_at: Mapped[WrittenAt]
     opened_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
+    held_at: Mapped[datetime | None]
+    released_at: Mapped[datetime | None]
 
 
 class RunShard(Base):

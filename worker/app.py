@@ -24,10 +24,7 @@ from worker import farewell, logs, reconnect, settings, slots
 from worker.domain.message import CHANNELS
 from worker.pump import CONTROL, EXPIRES_S, Pump
 from worker.task import Task
-
-VISIBILITY_TIMEOUT_S = 3600
-TIME_LIMIT_S = 180
-SOFT_TIME_LIMIT_S = 120
+from worker.timings import SOFT_TIME_LIMIT_S, TIME_LIMIT_S, VISIBILITY_TIMEOUT_S
 
 
 def _route(name: str, args: Any, kwargs: Any, *_: Any, **__: Any) -> dict[str, str]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
-from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, text
 
@@ -20,7 +19,8 @@ from worker.rendering.check import Problem
 from worker.rendering.environment import TemplateBroken, TemplateMissing
 from worker.rulepacks.problems import PackInvalid
 from worker.sandbox.client import SandboxClient, SandboxUnreachable
-from worker.store import epoch, guards, partitions, schema, status
+from worker.startup import eviction_policy
+from worker.store import epoch, guards, partitions, schema, server, status
 from worker.store.engine import DatabaseDown, database_errors
 
 log = structlog.get_logger()
@@ -78,8 +78,7 @@ def _inside(connection: Connection) -> Iterator[Finding]:
         )
         return
     yield Finding("migrations", "ok", f"at {revision}")
-    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-        value = connection.execute(text("SELECT current_setting(:name)"), {"name": setting}).scalar_one()
+    for setting, value in server.durability(connection).items():
         if value == "off":
             yield Finding(setting, "error", "off: after a crash what was sent could be forgotten; turn it on")
         else:
@@ -115,13 +114,11 @@ def _guards(connection: Connection) -> Iterator[Finding]:
 def _broker(name: str) -> Iterator[Finding]:
     url = settings.current().redis_url.get_secret_value()
     try:
-        with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as client:
-            client.ping()
-            yield Finding(name, "ok", "Redis answers")
-            policy = str(client.info("memory").get("maxmemory_policy", "unknown"))
+        policy = eviction_policy(url)
     except (RedisError, OSError, ValueError) as error:
         yield Finding(name, "error", f"{type(error).__name__}: is Redis up, and is DUNLIN_REDIS_URL right?")
         return
+    yield Finding(name, "ok", "Redis answers")
     if policy == "noeviction":
         yield Finding("eviction policy", "ok", policy)
     else:

@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.domain.message import CHANNELS
+from worker.timings import misfit
 
 PREFIX = "DUNLIN_"
 KNOWN_TO_ALL = "sandbox"
@@ -140,7 +141,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        self._leases_outlive_requests()
+        self._durations_fit()
         self._inbox_key_fits()
         if self.environment != "production":
             return self
@@ -163,15 +164,12 @@ class Settings(BaseSettings):
         if key and algorithm != "HS256" and "-----BEGIN" not in key:
             raise ValueError(f"{PREFIX}INBOX_JWT_KEY must be a PEM public key for {algorithm}")
 
-    def _leases_outlive_requests(self) -> None:
-        if self.deadline_s * 2 > self.lease_s:
-            raise ValueError(f"{PREFIX}DEADLINE_S must be at most half of {PREFIX}LEASE_S")
-        slowest = self.deadline_s + self.smtp_timeout_s + self.smtp_data_timeout_s
-        if slowest >= self.lease_s:
-            raise ValueError(
-                f"{PREFIX}LEASE_S must be more than {slowest:g}: a mail begun at {PREFIX}DEADLINE_S may take "
-                f"{PREFIX}SMTP_TIMEOUT_S and {PREFIX}SMTP_DATA_TIMEOUT_S more"
-            )
+    def _durations_fit(self) -> None:
+        durations = {name: getattr(self, name) for name in type(self).model_fields if name.endswith("_s")}
+        if problem := misfit(durations, PREFIX):
+            raise ValueError(problem)
+        if self.environment == "production" and self.pump_s >= self.lease_s:
+            raise ValueError(f"{PREFIX}PUMP_S must be less than {PREFIX}LEASE_S in production")
 
     def sandbox_may_sign(self) -> bool:
         """Whether a webhook signed by the providers' stand-in can be genuine."""

@@ -46,6 +46,7 @@ def parts(database_url: str, redis_url: str, provider: SandboxProcess, tmp_path:
         "DUNLIN_LEASE_S": "6",
         "DUNLIN_DEADLINE_S": "2",
         "DUNLIN_SMTP_TIMEOUT_S": "1",
+        "DUNLIN_TWILIO_TIMEOUT_S": "3",
         "DUNLIN_SMTP_DATA_TIMEOUT_S": "2",
         "DUNLIN_SANDBOX_SETTLE_S": "1",
         "DUNLIN_CLAIM_BATCH": "50",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from worker import settings
+from worker import settings, timings
 from worker.settings import Settings, SettingsInvalid, load, variables
 
 SECRETS = sorted(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)
@@ -97,8 +97,47 @@ def test_a_batch_cannot_outlive_its_lease(monkeypatch: pytest.MonkeyPatch) -> No
     put(monkeypatch, DUNLIN_LEASE_S="200", DUNLIN_DEADLINE_S="100.1")
     with pytest.raises(SettingsInvalid, match="DUNLIN_DEADLINE_S must be at most half of DUNLIN_LEASE_S"):
         load()
-    put(monkeypatch, DUNLIN_DEADLINE_S="100")
+    put(monkeypatch, DUNLIN_DEADLINE_S="100", DUNLIN_SMTP_TIMEOUT_S="2", DUNLIN_SMTP_DATA_TIMEOUT_S="2")
+    put(monkeypatch, DUNLIN_TIME_BOX_S="5")
     assert load().deadline_s == 100
+
+
+@pytest.mark.parametrize(("timeout", "fits"), [("75", False), ("74.9", True)])
+def test_an_sms_begun_at_the_deadline_ends_before_the_lease(
+    monkeypatch: pytest.MonkeyPatch, timeout: str, fits: bool
+) -> None:
+    put(monkeypatch, DUNLIN_TWILIO_TIMEOUT_S=timeout, DUNLIN_DEADLINE_S="25", DUNLIN_LEASE_S="100")
+    if fits:
+        assert load().twilio_timeout_s == 74.9
+    else:
+        with pytest.raises(SettingsInvalid, match="DUNLIN_LEASE_S must be more than 100: an SMS"):
+            load()
+
+
+@pytest.mark.parametrize(("box", "fits"), [("15", False), ("14.9", True)])
+def test_all_of_a_wake_up_is_over_before_its_task_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch, box: str, fits: bool
+) -> None:
+    put(monkeypatch, DUNLIN_TIME_BOX_S=box)
+    if fits:
+        assert load().time_box_s == 14.9
+    else:
+        with pytest.raises(SettingsInvalid, match=r"DUNLIN_TIME_BOX_S.* are 120 together.*less than 120"):
+            load()
+
+
+def test_production_looks_for_lost_leases_more_often_than_they_are_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put(monkeypatch, **PRODUCTION, DUNLIN_PUMP_S="120")
+    with pytest.raises(SettingsInvalid, match="DUNLIN_PUMP_S must be less than DUNLIN_LEASE_S"):
+        load()
+    put(monkeypatch, DUNLIN_PUMP_S="119")
+    assert load().pump_s == 119
+
+
+def test_a_task_is_interrupted_before_it_is_killed_and_killed_before_it_is_given_to_another() -> None:
+    assert timings.SOFT_TIME_LIMIT_S < timings.TIME_LIMIT_S < timings.VISIBILITY_TIMEOUT_S
 
 
 @pytest.mark.parametrize(("lease", "fits"), [("105", False), ("105.1", True)])

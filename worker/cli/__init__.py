@@ -35,6 +35,7 @@ from worker.portfolios.load import PolicyInvalid
 from worker.rendering.environment import TemplateBroken, TemplateMissing
 from worker.rulepacks.problems import PackInvalid
 from worker.settings import SettingsInvalid
+from worker.startup import Unfit
 from worker.store.book import CurrencyChanged
 from worker.store.engine import DatabaseDown, database_errors
 from worker.store.schema import SchemaNewer
@@ -80,6 +81,7 @@ _REFUSALS = (
     TemplateBroken,
     TemplateMissing,
     SchemaNewer,
+    Unfit,
 )
 
 

@@ -7,7 +7,7 @@ import sys
 import typer
 import uvicorn
 
-from worker import settings, wiring
+from worker import logs, settings, startup, wiring
 from worker.cli.output import Exit, console, emit_json, fail
 from worker.store import schema
 from worker.store.engine import database_errors
@@ -34,6 +34,7 @@ def migrate(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -
 def worker() -> None:
     """Run a worker: queues and processes come from DUNLIN_QUEUES and DUNLIN_CONCURRENCY."""
     config = settings.current()
+    _check("worker")
     wiring.policies()  # a worker with an unusable policy must not start and look healthy
     _celery(
         "worker",
@@ -51,6 +52,8 @@ def worker() -> None:
 
 def beat() -> None:
     """Run the scheduler. Two of them are harmless; one that was down catches up."""
+    _log_as_a_service()
+    startup.check_broker()  # it knows no database
     # In memory: which run is due is asked of the database, so there is nothing to remember in a file.
     options = ("--scheduler", "worker.reconnect:Scheduler", "--loglevel", settings.current().log_level)
     _celery("beat", *options, module="worker.farewell")
@@ -73,6 +76,7 @@ def flower() -> None:
 def web() -> None:
     """Run the web service: webhooks, inbox, health."""
     config = settings.current()
+    _check("web")
     _insist_on_port(config.web_host, config.web_port, "DUNLIN_WEB_PORT")
     uvicorn.run(
         "worker.web.app:create",
@@ -84,6 +88,21 @@ def web() -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+
+
+def _check(role: str) -> None:
+    """Refuses to start where what was committed could be forgotten. A worker also needs its own schema; the
+    web service stores what providers say, whatever the rest is at.
+    """
+    _log_as_a_service()
+    startup.check_database(role, insist_on_schema=role == "worker")
+    startup.check_broker()
+
+
+def _log_as_a_service() -> None:
+    # Libraries have much to say of the checks at INFO; the part itself says how loud it is.
+    config = settings.current()
+    logs.configure(config.log_format, "WARNING" if config.log_level == "INFO" else config.log_level)
 
 
 def _insist_on_port(host: str, port: int, setting: str) -> None:

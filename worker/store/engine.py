@@ -51,8 +51,21 @@ class DatabaseBusy(DatabaseDown):
     says = "the database is busy, try again"
 
 
+class DatabaseUnwritable(DatabaseDown):
+    """It answers and takes nothing: its disk is full, or it is read-only. Nothing was done."""
+
+    says = "the database takes no writes; give it space, or make it writable"
+
+
 _BUSY = {"55P03", "40P01", "40001"}
 """Lock not available in time, deadlock, serialization failure."""
+_UNWRITABLE = {"25006", "53100"}
+"""A transaction that may only read, no space left."""
+
+
+def unwritable(error: BaseException) -> bool:
+    """Whether the database answered that it can write nothing now."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _UNWRITABLE
 
 
 @contextmanager
@@ -69,14 +82,19 @@ def database_errors() -> Iterator[None]:
     Raises:
         DatabaseDown: PostgreSQL does not answer or refuses us.
         DatabaseBusy: it answers, but others hold what is wanted.
+        DatabaseUnwritable: it answers, and cannot write.
     """
     try:
         yield
     except OperationalError as error:
+        if unwritable(error):
+            raise DatabaseUnwritable(_first_line(error)) from None
         if getattr(error.orig, "sqlstate", None) in _BUSY:
             raise DatabaseBusy(_first_line(error)) from None
         raise DatabaseDown(_first_line(error)) from None
     except DBAPIError as error:
+        if unwritable(error):
+            raise DatabaseUnwritable(_first_line(error)) from None
         if error.connection_invalidated:
             raise DatabaseDown(_first_line(error)) from None
         raise
@@ -89,8 +107,8 @@ def _first_line(error: DBAPIError) -> str:
 def insist(
     engine: Engine, work: Callable[[Connection], T], *, tries: int = 6, first_wait_s: float = 0.2
 ) -> T:
-    """Runs one statement until it is known to be committed, through lost connections, deadlocks and lock
-    timeouts.
+    """Runs one statement until it is known to be committed, through lost connections, deadlocks, lock
+    timeouts, and times in which nothing can be written.
 
     Only for work that may run twice: when a connection breaks at the commit, nobody knows whether it was.
 
@@ -102,7 +120,7 @@ def insist(
             with autocommit(engine) as connection:
                 return work(connection)
         except DBAPIError as error:
-            passing = isinstance(error, OperationalError) or error.connection_invalidated
+            passing = isinstance(error, OperationalError) or error.connection_invalidated or unwritable(error)
             if not passing or attempt == tries - 1:
                 raise
             time.sleep(first_wait_s * 2**attempt)

@@ -28,7 +28,7 @@ def reconcile(
     if restored == moved:
         fail("say which it is: --restored or --moved", Exit.USAGE)
     done = pipeline.reconcile(
-        wiring.engine("cli"), wiring.policies(), restored=restored, by=by, reason=reason
+        wiring.engine("cli"), wiring.portfolio_files(), restored=restored, by=by, reason=reason
     )
     if as_json:
         emit_json(asdict(done))

@@ -53,7 +53,7 @@ def reconcile(
         operate.audit(
             connection, actor=by.strip(), action="reconcile", subject="epoch", reason=reason, detail=detail
         )
-    log.warning("epoch.reconciled", **asdict(done))
+    log.info("epoch.reconciled", **asdict(done))
     return done
 
 

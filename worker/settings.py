@@ -173,6 +173,11 @@ class Settings(BaseSettings):
                 f"{PREFIX}SMTP_TIMEOUT_S and {PREFIX}SMTP_DATA_TIMEOUT_S more"
             )
 
+    @property
+    def request_s(self) -> float:
+        """The longest one request to a provider may take."""
+        return max(self.twilio_timeout_s, self.smtp_timeout_s + self.smtp_data_timeout_s)
+
     def sandbox_may_sign(self) -> bool:
         """Whether a webhook signed by the providers' stand-in can be genuine."""
         token = self.sandbox_auth_token.get_secret_value()

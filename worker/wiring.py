@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from worker import settings
 from worker.channels import registry
 from worker.channels.base import Channel, ProviderConfig
+from worker.channels.rate import RateLimiter
 from worker.domain.clock import SystemClock
 from worker.pipeline.content import ContentCheck
 from worker.pipeline.policies import Policies, check_stacks, years_to_keep
@@ -133,6 +134,7 @@ def runtime(role: str) -> Runtime:
         idempotents=frozenset(
             pair for pair, made in registry.adapters().items() if made.capabilities.idempotent
         ),
+        limiter=RateLimiter(config.redis_url.get_secret_value()),
         timing=Timing(**{name: getattr(config, name) for name in Timing.__slots__}),
         clock=SystemClock(),
         worker=f"{socket.gethostname()}:{os.getpid()}",

@@ -162,14 +162,18 @@ def test_an_unconfirmed_message_is_asked_about_when_it_is_time_and_its_worker_is
     sender.begin(rows)
     sender.finish(rows, "unconfirmed", after_s=60.0)
 
-    def asked(pairs: set[tuple[str, str]], quiet_s: float = 0.0) -> int:
+    def asked(pairs: set[tuple[str, str]], quiet_s: float = 0.0, lag_s: float = 0.0) -> int:
         with book.engine.begin() as connection:
-            return len(settle.unconfirmed(connection, pairs=pairs, quiet_s=quiet_s, limit=10))
+            rows = settle.unconfirmed(
+                connection, pairs=pairs, quiet_s=quiet_s, lag_s=600.0, sandbox_lag_s=lag_s, limit=10
+            )
+            return len(rows)
 
     twilio = {("sms", "twilio")}
     assert asked(twilio) == 0
     book.at("2026-11-23T10:02Z")
     assert asked(twilio, quiet_s=30.0) == 0  # its worker may still be posting
+    assert asked(twilio, lag_s=30.0) == 0  # what it has posted may not be listed yet
     assert asked({("email", "smtp"), ("sms", "other")}) == 0  # nobody there to ask
     assert asked(twilio) == 1
 

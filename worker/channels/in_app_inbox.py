@@ -47,7 +47,13 @@ class Inbox:
     channel: ClassVar[str] = "in_app"
     provider: ClassVar[str] = "inbox"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        receipts=False, lookup=False, idempotent=True, max_length=2000, concurrency=500, max_title=MAX_TITLE
+        receipts=False,
+        lookup=False,
+        idempotent=True,
+        max_length=2000,
+        concurrency=500,
+        max_title=MAX_TITLE,
+        per_second=None,
     )
 
     def __init__(self, config: ProviderConfig) -> None:

@@ -56,7 +56,13 @@ class TwilioSms:
     channel: ClassVar[str] = "sms"
     provider: ClassVar[str] = "twilio"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        receipts=True, lookup=True, idempotent=False, max_length=1600, concurrency=50
+        receipts=True,
+        lookup=True,
+        idempotent=False,
+        max_length=1600,
+        concurrency=50,
+        per_second=100.0,  # of the API: Twilio itself queues what a number may not send yet
+        recall=True,
     )
 
     def __init__(self, config: ProviderConfig) -> None:

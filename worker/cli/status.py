@@ -1,5 +1,6 @@
 """`dunlin status`: runs at a glance, or one run in full."""
 
+from dataclasses import asdict
 from uuid import UUID
 
 import typer
@@ -9,7 +10,7 @@ from worker import wiring
 from worker.cli.output import Exit, console, emit_json, fail, table
 from worker.cli.rerun import uuid_of
 from worker.pipeline.byhand import count_by_state
-from worker.store import operate, settle
+from worker.store import operate, senders, settle
 from worker.store import status as store
 from worker.store.book import portfolios
 
@@ -38,13 +39,15 @@ def _overview(connection: Connection, portfolio: str | None, limit: int, as_json
     runs = store.runs(connection, portfolio=portfolio, limit=limit)
     rows = [(r, count_by_state(store.message_counts(connection, [r.id]))) for r in runs]
     waiting, pauses = store.waiting(connection), operate.active_pauses(connection)
+    troubled = senders.troubled(connection)
     if as_json:
         listed = [
             {name: getattr(r, name) for name in type(r).__slots__} | {"messages": counts}
             for r, counts in rows
         ]
         paused = [{name: getattr(p, name) for name in type(p).__slots__} for p in pauses]
-        emit_json({"runs": listed, "waiting": dict(waiting), "pauses": paused})
+        open_senders = [asdict(sender) for sender in troubled]
+        emit_json({"runs": listed, "waiting": dict(waiting), "pauses": paused, "open_senders": open_senders})
         return
     if not runs:
         console.print("No runs yet. Make one with: dunlin scan")
@@ -61,6 +64,12 @@ def _overview(connection: Connection, portfolio: str | None, limit: int, as_json
             (p.portfolio_id or "all", p.channel or "all", p.until_at, p.paused_by, p.reason) for p in pauses
         ]
         table("Paused", columns, shown_pauses)
+    if troubled:
+        shown_senders = [
+            (s.portfolio_id, s.channel, s.provider, s.state, s.retry_at or "somebody resumes", s.reason)
+            for s in troubled
+        ]
+        table("Not sending", ["portfolio", "channel", "provider", "state", "until", "reason"], shown_senders)
 
 
 def _one(connection: Connection, run_id: UUID, as_json: bool) -> None:

@@ -64,7 +64,7 @@ def ask_providers(runtime: Runtime) -> int:
             MessageRef(row["business_on"], row["id"], row["attempt_id"]),
             row["address"],
             row["sha256"],
-            loaded.sender,
+            loaded.policy.sender_identity(row["channel"], row["provider"]),
             row["started_at"],
         )
         try:
@@ -77,7 +77,15 @@ def ask_providers(runtime: Runtime) -> int:
 
 
 def _due_for_asking(runtime: Runtime, connection: Connection) -> Sequence[RowMapping]:
-    rows = store.unconfirmed(connection, pairs=runtime.lookups, quiet_s=runtime.timing.lease_s, limit=LIMIT)
+    timing = runtime.timing
+    rows = store.unconfirmed(
+        connection,
+        pairs=runtime.lookups,
+        quiet_s=timing.lease_s + timing.request_s,
+        lag_s=timing.settle_s,
+        sandbox_lag_s=timing.sandbox_settle_s,
+        limit=LIMIT,
+    )
     for mode in {row["mode"] for row in rows}:
         # Put off before asking, so that no other worker asks at the same time and no lock is held meanwhile.
         ours = [row for row in rows if row["mode"] == mode]

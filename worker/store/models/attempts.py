@@ -39,6 +39,9 @@ class Attempt(Base):
     code: Mapped[str | None]
     provider: Mapped[str | None]
     provider_id: Mapped[str | None]
+    # When the provider sends it, where it was told to wait: it refuses what reaches it shortly before, and
+    # can be told to drop it until then.
+    leaves_at: Mapped[datetime | None]
 
 
 class Receipt(Base):

@@ -133,6 +133,9 @@ class Message(Base):
     receipt_rank: Mapped[SmallInt] = mapped_column(server_default=text("0"))
     check_at: Mapped[datetime | None]
     checks: Mapped[SmallInt] = mapped_column(server_default=text("0"))
+    # Who has to carry its next attempt: the only one that may hold an earlier one, or the next in order after
+    # a certain refusal. NULL: the first that can.
+    next_provider: Mapped[str | None]
 
 
 class MessageAccount(Base):

@@ -1,0 +1,39 @@
+"""Senders: how a portfolio's sender at a provider has fared, who must carry a message next, and recalls.
+
+Revision ID: 0003
+"""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+SCHEMA = """
+CREATE TABLE senders (
+    portfolio_id text NOT NULL REFERENCES portfolios,
+    channel text NOT NULL,
+    provider text NOT NULL,
+    state text NOT NULL DEFAULT 'closed'
+        CONSTRAINT senders_state CHECK (state IN ('closed', 'open', 'half_open')),
+    recent text NOT NULL DEFAULT '',
+    trips smallint NOT NULL DEFAULT 0,
+    reason text NOT NULL DEFAULT '',
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    retry_at timestamptz,
+    PRIMARY KEY (portfolio_id, channel, provider)
+);
+ALTER TABLE messages ADD COLUMN next_provider text;
+ALTER TABLE attempts ADD COLUMN leaves_at timestamptz;
+"""
+
+
+def upgrade() -> None:
+    op.execute(SCHEMA)
+
+
+def downgrade() -> None:
+    op.execute("DROP TABLE senders")
+    op.execute("ALTER TABLE attempts DROP COLUMN leaves_at")
+    op.execute("ALTER TABLE messages DROP COLUMN next_provider")

@@ -107,6 +107,11 @@ def channels() -> list[str]:
     return sorted(registry.providers_by_channel())
 
 
+def receipt_channels() -> set[str]:
+    """Channels on which a provider sends later word."""
+    return {channel for (channel, _), made in registry.adapters().items() if made.capabilities.receipts}
+
+
 @cache
 def catalogue() -> Catalogue:
     """The templates, compiled once per process."""

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from worker.pipeline import control
 from worker.pipeline.book import sync_portfolios
 from worker.portfolios.load import Version
-from worker.store import settle
+from worker.store import resend, settle
 
 TODAY = date(2026, 11, 23)
 Senders = Callable[..., Any]
@@ -189,6 +189,6 @@ def test_only_what_is_one_message_however_often_it_is_sent_goes_again_unasked(
     book.run("UPDATE attempts a SET provider = 'inbox' FROM messages m "
              "WHERE m.id = a.message_id AND m.channel = 'in_app'")  # fmt: skip
     with book.engine.begin() as connection:
-        assert settle.resend_idempotent(connection, {("in_app", "inbox")}) == 1
-        assert settle.resend_idempotent(connection, ()) == 0
+        assert resend.idempotent(connection, {("in_app", "inbox")}) == 1
+        assert resend.idempotent(connection, ()) == 0
     assert book.states() == {"sms": "unconfirmed", "in_app": "scheduled"}

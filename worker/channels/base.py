@@ -75,6 +75,8 @@ class ReceiptStatus(StrEnum):
     """The handset, mailbox or app has it."""
     UNDELIVERED = "undelivered"
     """The provider's final no."""
+    CANCELLED = "cancelled"
+    """Taken back before it left the provider."""
 
 
 @dataclass(frozen=True, slots=True)

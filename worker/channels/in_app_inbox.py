@@ -97,6 +97,10 @@ class Inbox:
         """
         raise OutcomeUnknown(f"the inbox cannot be asked about attempt {attempt.ref.attempt_id}")
 
+    async def recall(self, provider_id: str) -> bool:  # noqa: ARG002  none can be
+        """Never: what is shown is taken back by the lender's own app."""
+        return False
+
     async def announce(self, messages: Sequence[OutgoingMessage]) -> None:
         """Publishes the ids to the open streams of their borrowers, all in one round trip."""
         try:

@@ -10,7 +10,8 @@ from worker import wiring
 from worker.cli.output import Exit, console, emit_json, fail, table
 from worker.cli.rerun import uuid_of
 from worker.pipeline.byhand import count_by_state
-from worker.store import operate, senders, settle
+from worker.pipeline.unreceipted import RECEIPT_S
+from worker.store import operate, senders, settle, unreceipted
 from worker.store import status as store
 from worker.store.book import portfolios
 
@@ -38,7 +39,10 @@ def _overview(connection: Connection, portfolio: str | None, limit: int, as_json
         fail(f"no such portfolio: {portfolio}", Exit.REFUSED)
     runs = store.runs(connection, portfolio=portfolio, limit=limit)
     rows = [(r, count_by_state(store.message_counts(connection, [r.id]))) for r in runs]
-    waiting, pauses = store.waiting(connection), operate.active_pauses(connection)
+    waiting, pauses = dict(store.waiting(connection)), operate.active_pauses(connection)
+    waiting["unreceipted"] = unreceipted.count(
+        connection, channels=wiring.receipt_channels(), after_s=RECEIPT_S
+    )
     troubled = senders.troubled(connection)
     if as_json:
         listed = [
@@ -47,7 +51,7 @@ def _overview(connection: Connection, portfolio: str | None, limit: int, as_json
         ]
         paused = [{name: getattr(p, name) for name in type(p).__slots__} for p in pauses]
         open_senders = [asdict(sender) for sender in troubled]
-        emit_json({"runs": listed, "waiting": dict(waiting), "pauses": paused, "open_senders": open_senders})
+        emit_json({"runs": listed, "waiting": waiting, "pauses": paused, "open_senders": open_senders})
         return
     if not runs:
         console.print("No runs yet. Make one with: dunlin scan")

@@ -23,6 +23,9 @@ from worker.domain.breaker import BAD, GOOD
 from worker.domain.states import State
 from worker.store.outcome import Outcome
 
+FENCED_S = 60.0
+"""How long a message waits that reached its provider too late."""
+
 
 class NotPosted(NotAccepted):
     """We did not call the provider at all: the batch's time was over."""
@@ -73,7 +76,8 @@ def outcome_of(  # noqa: C901  # a table: one line per result, on one screen
             wait_s = result.retry_after_s
             return to(State.SCHEDULED, "throttled", "throttled", after_s=wait_s, counts=0, by=same)
         case TooLate():
-            return to(State.SCHEDULED, "too_late", "fenced", counts=0, by=same)
+            # Not at once: if it is our clock that is wrong, it would be refused again and again.
+            return to(State.SCHEDULED, "too_late", "fenced", after_s=FENCED_S, counts=0, by=same)
         case Misconfigured():
             return to(State.SCHEDULED, "misconfigured", "misconfigured", counts=0, by=same)
         case InvalidRecipient():

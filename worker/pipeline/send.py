@@ -234,7 +234,7 @@ def _write(runtime: Runtime, batch: Batch, policies: dict[str, LoadedPolicy]) ->
     for outcome in outcomes:
         if outcome.message_id not in moved:
             log.warning("send.moved_on", message=str(outcome.message_id), outcome=outcome.outcome)
-        elif outcome.outcome not in ("accepted", "transient", "throttled", "handed_back", "too_late"):
+        elif outcome.outcome not in ("accepted", "transient", "throttled", "handed_back"):
             log.warning(
                 "send.not_accepted",
                 message=str(outcome.message_id),

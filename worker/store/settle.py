@@ -156,22 +156,6 @@ def unconfirmed(
     return connection.execute(_UNCONFIRMED, values).mappings().all()
 
 
-def resend_idempotent(connection: Connection, pairs: Collection[tuple[str, str]]) -> int:
-    """Unconfirmed messages of adapters where sending twice is one message go again; returns how many."""
-    sql = text("""
-        WITH known AS (
-            SELECT m.business_on, m.id FROM messages m
-            JOIN attempts a ON a.business_on = m.business_on AND a.id = m.attempt_id
-            WHERE m.state = 'unconfirmed' AND m.channel || '.' || a.provider = ANY(CAST(:pairs AS text[]))
-            ORDER BY m.business_on, m.id FOR UPDATE OF m
-        )
-        UPDATE messages m
-        SET state = 'scheduled', reason = 'idempotent', send_at = dunlin_now(), check_at = NULL
-        FROM known k WHERE m.business_on = k.business_on AND m.id = k.id AND m.state = 'unconfirmed'
-    """)
-    return connection.execute(sql, {"pairs": [".".join(pair) for pair in pairs]}).rowcount
-
-
 def postpone_check(connection: Connection, rows: Sequence[RowMapping], after_s: float, *, empty: int) -> None:
     """Asks again later; `empty` 1 counts an empty answer of the provider."""
     sql = text("""

@@ -93,6 +93,13 @@ class Message(Base):
             "borrower_id",
             postgresql_where=text("channel = 'in_app' AND state IN ('sent', 'delivered')"),
         ),
+        # Settling looks for messages whose provider has said nothing since it took them.
+        Index(
+            "messages_unreceipted",
+            "channel",
+            "sent_at",
+            postgresql_where=text("state = 'sent' AND check_at IS NULL"),
+        ),
         # status counts a run's messages by state; rerun picks among them.
         Index("messages_run", "run_id", "state"),
         BY_MONTH,

@@ -26,6 +26,11 @@ CREATE TABLE senders (
 );
 ALTER TABLE messages ADD COLUMN next_provider text;
 ALTER TABLE attempts ADD COLUMN leaves_at timestamptz;
+-- Settling looks for what a provider has and can still be told to drop.
+CREATE INDEX attempts_leaving ON attempts (leaves_at) WHERE leaves_at IS NOT NULL;
+-- Settling looks for messages whose provider has said nothing since it took them.
+CREATE INDEX messages_unreceipted ON messages (channel, sent_at) WHERE state = 'sent' AND check_at IS NULL;
+INSERT INTO message_moves (from_state, to_state) VALUES ('sent', 'cancelled');
 """
 
 
@@ -35,5 +40,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP TABLE senders")
+    op.execute("DELETE FROM message_moves WHERE from_state = 'sent' AND to_state = 'cancelled'")
+    op.execute("DROP INDEX messages_unreceipted")
     op.execute("ALTER TABLE attempts DROP COLUMN leaves_at")
     op.execute("ALTER TABLE messages DROP COLUMN next_provider")

@@ -16,12 +16,15 @@ from worker.channels.sms_twilio import TwilioSms
 from worker.domain.breaker import CAREFUL_CHUNK, MOST_BAD, PROBES
 from worker.pipeline import control
 from worker.pipeline.book import sync_portfolios
+from worker.pipeline.carriers import carriers
 from worker.pipeline.send import send_due
 from worker.pipeline.settle import settle_due
 from worker.portfolios.load import Version
 from worker.sandbox.client import SandboxClient
 from worker.sandbox.process import SandboxProcess, sandbox_process
 from worker.sandbox.server import SandboxConfig
+from worker.store import claim
+from worker.store.engine import autocommit
 
 TODAY = date(2026, 11, 23)
 SID = "AC" + "0" * 32
@@ -338,3 +341,17 @@ def test_when_no_provider_is_left_the_channel_pauses_and_one_resume_brings_all_b
     assert control.resume(book.engine, portfolio=None, channel="sms", by="anna") == 2
     again(wired, story, book)
     assert states(book) == {"sent": 4}
+
+
+@pytest.mark.parametrize("providers", [["twilio", "other"], ["twilio"]])
+def test_two_processes_that_find_out_at_once_sound_one_alarm(
+    fill: Any, wired: Any, book: Any, amended: Any, providers: list[str]
+) -> None:
+    fill(portfolio(amended, providers={"sms": providers}), 4)
+    with autocommit(book.engine) as connection:
+        (due,) = claim.due_portfolios(connection, "sms")
+    both = [next(carriers(wired, "sms", due)) for _ in range(2)]
+    with capture_logs() as logs:
+        for each in both:
+            each.misconfigured(wired, "20003")
+    assert [log["log_level"] for log in logs] == ["error"]

@@ -20,7 +20,7 @@ from worker.rendering.environment import TemplateBroken, TemplateMissing
 from worker.rulepacks.problems import PackInvalid
 from worker.sandbox.client import SandboxClient, SandboxUnreachable
 from worker.startup import eviction_policy
-from worker.store import epoch, guards, partitions, schema, server, status
+from worker.store import epoch, guards, partitions, schema, senders, server, status
 from worker.store.engine import DatabaseDown, database_errors
 
 log = structlog.get_logger()
@@ -88,6 +88,13 @@ def _inside(connection: Connection) -> Iterator[Finding]:
     if astray:
         yield Finding(
             "partitions", "error", f"{astray} messages outside every month: is tasks.upkeep running?"
+        )
+    for each in senders.troubled(connection):
+        until = f"tried again at {each.retry_at:%H:%M:%SZ}" if each.retry_at else "then run dunlin resume"
+        yield Finding(
+            f"sender {each.portfolio_id} {each.channel} by {each.provider}",
+            "warning" if each.retry_at else "error",
+            f"{each.state}: {each.reason}; look at the provider, {until}",
         )
     moved = connection.execute(text("SELECT offset_by FROM clock_offset WHERE offset_by <> '0'")).scalar()
     if moved is not None:
@@ -182,10 +189,11 @@ def _providers(_name: str) -> Iterator[Finding]:
     except PolicyInvalid:
         return
     needed = {
-        (channel, policy.providers[channel], policy.portfolio.mode)
+        (channel, provider, policy.portfolio.mode)
         for policy in (version.policy for version in versions.values())
         for tier in policy.tiers.values()
         for channel in tier.channels
+        for provider in policy.providers[channel]
     }
     for channel, provider, mode in sorted(needed):
         yield _look(f"{channel} by {provider} ({mode})", wiring.adapter(channel, provider, mode).check)

@@ -171,6 +171,11 @@ class Settings(BaseSettings):
         if self.environment == "production" and self.pump_s >= self.lease_s:
             raise ValueError(f"{PREFIX}PUMP_S must be less than {PREFIX}LEASE_S in production")
 
+    @property
+    def request_s(self) -> float:
+        """The longest one request to a provider may take."""
+        return max(self.twilio_timeout_s, self.smtp_timeout_s + self.smtp_data_timeout_s)
+
     def sandbox_may_sign(self) -> bool:
         """Whether a webhook signed by the providers' stand-in can be genuine."""
         token = self.sandbox_auth_token.get_secret_value()

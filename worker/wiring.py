@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from worker import settings
 from worker.channels import registry
 from worker.channels.base import Channel, ProviderConfig
+from worker.channels.rate import RateLimiter
 from worker.domain.clock import SystemClock
 from worker.pipeline.content import ContentCheck
 from worker.pipeline.policies import Policies, check_stacks, years_to_keep
@@ -106,6 +107,11 @@ def channels() -> list[str]:
     return sorted(registry.providers_by_channel())
 
 
+def receipt_channels() -> set[str]:
+    """Channels on which a provider sends later word."""
+    return {channel for (channel, _), made in registry.adapters().items() if made.capabilities.receipts}
+
+
 @cache
 def catalogue() -> Catalogue:
     """The templates, compiled once per process."""
@@ -133,6 +139,7 @@ def runtime(role: str) -> Runtime:
         idempotents=frozenset(
             pair for pair, made in registry.adapters().items() if made.capabilities.idempotent
         ),
+        limiter=RateLimiter(config.redis_url.get_secret_value()),
         timing=Timing(**{name: getattr(config, name) for name in Timing.__slots__}),
         clock=SystemClock(),
         worker=f"{socket.gethostname()}:{os.getpid()}",

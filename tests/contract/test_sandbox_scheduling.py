@@ -129,8 +129,8 @@ def test_the_window_for_scheduling_ends_to_the_second(ahead, code):
     form = {"To": BORROWER, "Body": "x", "MessagingServiceSid": SERVICE, "ScheduleType": "fixed"}
     form["SendAt"] = (now + ahead).strftime("%Y-%m-%dT%H:%M:%SZ")
     if code is None:
-        assert check(form, now).send_at == now + ahead
+        assert check(form, now, 300.0).send_at == now + ahead
     else:
         with pytest.raises(ApiError) as caught:
-            check(form, now)
+            check(form, now, 300.0)
         assert caught.value.code == code

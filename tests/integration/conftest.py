@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Connection, Engine, RowMapping, text
 
 from worker.channels.base import Channel
+from worker.channels.rate import RateLimiter
 from worker.domain.clock import SystemClock
 from worker.pipeline import plan
 from worker.pipeline.admit import admit_due
@@ -145,7 +146,7 @@ def book(engine: Engine, policy: Policy) -> Book:
 
 
 @pytest.fixture
-def runtime(engine: Engine) -> Iterator[Runtime]:
+def runtime(engine: Engine, redis_url: str) -> Iterator[Runtime]:
     """A process's runtime without adapters; tests that send put theirs in."""
 
     def no_adapter(channel: str, provider: str, mode: str) -> Channel:
@@ -158,8 +159,15 @@ def runtime(engine: Engine) -> Iterator[Runtime]:
         adapter=no_adapter,
         lookups=frozenset({("sms", "twilio")}),
         idempotents=frozenset({("in_app", "inbox")}),
+        limiter=RateLimiter(redis_url),
         timing=Timing(
-            lease_s=30, deadline_s=10, time_box_s=20, settle_s=600, sandbox_settle_s=0.3, claim_batch=100
+            lease_s=30,
+            deadline_s=10,
+            time_box_s=20,
+            settle_s=600,
+            sandbox_settle_s=0.3,
+            claim_batch=100,
+            request_s=1,
         ),
         clock=SystemClock(),
         worker="tests",
@@ -230,12 +238,9 @@ class Sender:
         self, connection: Connection, channel: str = "sms", *, limit: int = 100
     ) -> Sequence[RowMapping]:
         """The same in a transaction of the test's, which may be rolled back."""
-        names: dict[str, Any] = {
-            "channel": channel,
-            "portfolio": "uk",
-            "token": self.token,
-            "worker": "tests",
-        }
+        provider = {"sms": "twilio", "email": "smtp", "in_app": "inbox"}[channel]
+        share = claim_store.Share("uk", channel, provider, (provider,), free=True)
+        names: dict[str, Any] = {"share": share, "token": self.token, "worker": "tests"}
         return claim_store.claim(
             connection, lease_s=30.0, limit=limit, rules_hash=RULES_HASH, deadline_s=0.0, **names
         )

@@ -10,7 +10,6 @@ from worker.pipeline import control
 from worker.pipeline.book import sync_portfolios
 from worker.portfolios.load import Version
 from worker.store import claim as store
-from worker.store import outcome
 
 TODAY = date(2026, 11, 23)
 Amend = Callable[[dict[str, Any]], Version]
@@ -54,7 +53,7 @@ def test_a_pause_stops_claims_of_what_it_names_until_somebody_resumes(
         assert control.pause(book.engine, portfolio=portfolio, channel=channel, reason="r", by="anna")
         with book.engine.connect() as connection, connection.begin() as transaction:
             due, claimed = store.due_portfolios(connection, "sms"), sender.claim_on(connection)
-            assert due == (["uk"] if claimed else [])
+            assert [row.id for row in due] == (["uk"] if claimed else [])
             found[portfolio, channel] = not claimed
             transaction.rollback()
         assert control.resume(book.engine, portfolio=portfolio, channel=channel, by="anna") == 1
@@ -66,8 +65,10 @@ def test_a_pause_for_a_time_ends_by_itself(story: Any, book: Any, sender: Any, v
     late(book)
     story.plan(version)
     story.admit()
-    with book.engine.begin() as connection:
-        outcome.pause(connection, portfolio="uk", channel="sms", reason="r", by="x", for_s=60)
+    book.run(
+        "INSERT INTO pauses (portfolio_id, channel, reason, paused_by, until_at) "
+        "VALUES ('uk', 'sms', 'r', 'x', clock_timestamp() + interval '1 minute')"
+    )
     assert sender.claim() == []
     book.run("UPDATE pauses SET until_at = clock_timestamp()")
     assert [row["state"] for row in sender.claim()] == ["sending"]

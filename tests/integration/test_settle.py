@@ -11,7 +11,7 @@ from sqlalchemy import text
 from worker.pipeline import control
 from worker.pipeline.book import sync_portfolios
 from worker.portfolios.load import Version
-from worker.store import settle
+from worker.store import resend, settle
 
 TODAY = date(2026, 11, 23)
 Senders = Callable[..., Any]
@@ -162,14 +162,18 @@ def test_an_unconfirmed_message_is_asked_about_when_it_is_time_and_its_worker_is
     sender.begin(rows)
     sender.finish(rows, "unconfirmed", after_s=60.0)
 
-    def asked(pairs: set[tuple[str, str]], quiet_s: float = 0.0) -> int:
+    def asked(pairs: set[tuple[str, str]], quiet_s: float = 0.0, lag_s: float = 0.0) -> int:
         with book.engine.begin() as connection:
-            return len(settle.unconfirmed(connection, pairs=pairs, quiet_s=quiet_s, limit=10))
+            rows = settle.unconfirmed(
+                connection, pairs=pairs, quiet_s=quiet_s, lag_s=600.0, sandbox_lag_s=lag_s, limit=10
+            )
+            return len(rows)
 
     twilio = {("sms", "twilio")}
     assert asked(twilio) == 0
     book.at("2026-11-23T10:02Z")
     assert asked(twilio, quiet_s=30.0) == 0  # its worker may still be posting
+    assert asked(twilio, lag_s=30.0) == 0  # what it has posted may not be listed yet
     assert asked({("email", "smtp"), ("sms", "other")}) == 0  # nobody there to ask
     assert asked(twilio) == 1
 
@@ -185,6 +189,6 @@ def test_only_what_is_one_message_however_often_it_is_sent_goes_again_unasked(
     book.run("UPDATE attempts a SET provider = 'inbox' FROM messages m "
              "WHERE m.id = a.message_id AND m.channel = 'in_app'")  # fmt: skip
     with book.engine.begin() as connection:
-        assert settle.resend_idempotent(connection, {("in_app", "inbox")}) == 1
-        assert settle.resend_idempotent(connection, ()) == 0
+        assert resend.idempotent(connection, {("in_app", "inbox")}) == 1
+        assert resend.idempotent(connection, ()) == 0
     assert book.states() == {"sms": "unconfirmed", "in_app": "scheduled"}

@@ -10,7 +10,7 @@ DESIGN = {
     "scheduled": "sending planned suppressed cancelled expired failed sent delivered undelivered",
     "sending": "sent delivered undelivered failed scheduled unconfirmed",
     "unconfirmed": "sent delivered undelivered failed scheduled",
-    "sent": "delivered undelivered",
+    "sent": "delivered undelivered cancelled",
     "delivered": "undelivered",
     "undelivered": "delivered",
     "failed": "",
@@ -30,8 +30,8 @@ def test_every_state_is_open_sent_or_ended_and_only_one_of_them() -> None:
     assert sorted((*OPEN, *SENT, *ENDINGS)) == sorted(State)
 
 
-def test_every_message_that_is_not_at_a_provider_can_be_cancelled() -> None:
-    assert {state for state in State if may_move(state, State.CANCELLED)} == set(UNCLAIMED)
+def test_what_is_not_at_a_provider_or_can_be_taken_back_from_it_can_be_cancelled() -> None:
+    assert {state for state in State if may_move(state, State.CANCELLED)} == {*UNCLAIMED, State.SENT}
 
 
 def test_what_may_be_at_a_provider_can_never_be_decided_again() -> None:

@@ -64,7 +64,7 @@ def test_the_good_file_is_good_and_takes_over_the_default(tmp_path: Path) -> Non
     assert policy.portfolio.mode == "sandbox"
     assert policy.schedule.at == time(9)
     assert [tier.name for tier in policy.ordered_tiers()] == ["reminder", "stern", "legal_warning"]
-    assert policy.providers == {"sms": "twilio", "email": "smtp", "in_app": "inbox"}
+    assert policy.providers == {"sms": ("twilio",), "email": ("smtp",), "in_app": ("inbox",)}
 
 
 def test_the_shipped_portfolios_are_valid_and_reach_nobody() -> None:

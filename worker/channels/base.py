@@ -56,6 +56,10 @@ class Misconfigured(NotAccepted):
     """Our credentials or sender are wrong for every message: pauses the channel, fails nothing."""
 
 
+class TooLate(NotAccepted):
+    """It reached the provider after `leaves_at` and was refused for that. Does not count as an attempt."""
+
+
 class OutcomeUnknown(DeliveryError):
     """The provider may have the message. It becomes `unconfirmed` and is never blindly sent again."""
 
@@ -71,6 +75,8 @@ class ReceiptStatus(StrEnum):
     """The handset, mailbox or app has it."""
     UNDELIVERED = "undelivered"
     """The provider's final no."""
+    CANCELLED = "cancelled"
+    """Taken back before it left the provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,10 @@ class Capabilities:
     """Requests one process may have under way at once."""
     max_title: int | None = None
     """The same for a subject or title; None: the channel has none."""
+    per_second: float | None = 20.0
+    """Messages that a sender may send per second where the policy says nothing; None: it needs no limit."""
+    recall: bool = False
+    """Can be told to wait until `OutgoingMessage.leaves_at`, and to drop the message until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +193,13 @@ class Channel(Protocol):
 
     async def find(self, attempt: InFlight) -> Found | None:
         """Ask the provider whether it has the message; only where `capabilities.lookup`."""
+        ...
+
+    async def recall(self, provider_id: str) -> bool:
+        """Takes back a message that has not left the provider; only where `capabilities.recall`.
+
+        Returns False if it has left. Raises `DeliveryError`: nobody knows.
+        """
         ...
 
     async def announce(self, messages: Sequence[OutgoingMessage]) -> None:

@@ -132,6 +132,10 @@ class SmtpEmail:
         """
         raise OutcomeUnknown(f"SMTP cannot be asked about attempt {attempt.ref.attempt_id}")
 
+    async def recall(self, provider_id: str) -> bool:  # noqa: ARG002  none can be
+        """Never: a mail that was taken is on its way."""
+        return False
+
     async def announce(self, messages: Sequence[OutgoingMessage]) -> None:
         """Nobody of ours waits for a mail."""
 

@@ -47,7 +47,13 @@ class Inbox:
     channel: ClassVar[str] = "in_app"
     provider: ClassVar[str] = "inbox"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        receipts=False, lookup=False, idempotent=True, max_length=2000, concurrency=500, max_title=MAX_TITLE
+        receipts=False,
+        lookup=False,
+        idempotent=True,
+        max_length=2000,
+        concurrency=500,
+        max_title=MAX_TITLE,
+        per_second=None,
     )
 
     def __init__(self, config: ProviderConfig) -> None:
@@ -90,6 +96,10 @@ class Inbox:
         OutcomeUnknown: always. The inbox has no memory besides our own.
         """
         raise OutcomeUnknown(f"the inbox cannot be asked about attempt {attempt.ref.attempt_id}")
+
+    async def recall(self, provider_id: str) -> bool:  # noqa: ARG002  none can be
+        """Never: what is shown is taken back by the lender's own app."""
+        return False
 
     async def announce(self, messages: Sequence[OutgoingMessage]) -> None:
         """Publishes the ids to the open streams of their borrowers, all in one round trip."""

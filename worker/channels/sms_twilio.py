@@ -20,9 +20,11 @@ from worker.channels.base import (
     Found,
     InvalidRecipient,
     Misconfigured,
+    NotAccepted,
     OutcomeUnknown,
     ProviderConfig,
     Receipt,
+    ReceiptStatus,
     SignatureInvalid,
     Transient,
     WebhookRequest,
@@ -37,6 +39,8 @@ MAX_VALIDITY_S: Final = 36_000
 """Longest ValidityPeriod the Messages API takes; also its default."""
 MIN_VALIDITY_S: Final = 60
 """With less than this left, Twilio's own queue could carry the message past the allowed hours."""
+NOT_CANCELABLE: Final = "30409"
+"""Twilio's code for a message that is past being cancelled."""
 PAGE_SIZE: Final = 100
 MAX_PAGES: Final = 20
 """More messages than this to one number in minutes means that the listing never ends."""
@@ -56,7 +60,13 @@ class TwilioSms:
     channel: ClassVar[str] = "sms"
     provider: ClassVar[str] = "twilio"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        receipts=True, lookup=True, idempotent=False, max_length=1600, concurrency=50
+        receipts=True,
+        lookup=True,
+        idempotent=False,
+        max_length=1600,
+        concurrency=50,
+        per_second=100.0,  # of the API: Twilio itself queues what a number may not send yet
+        recall=True,
     )
 
     def __init__(self, config: ProviderConfig) -> None:
@@ -118,6 +128,8 @@ class TwilioSms:
             raise Transient(f"window closes in under {MIN_VALIDITY_S} s")
         if not (sender.messaging_service_sid or sender.sms_from):
             raise Misconfigured("the policy names neither messaging_service_sid nor sms_from")
+        if message.leaves_at and not sender.messaging_service_sid:
+            raise Misconfigured("a scheduled message needs messaging_service_sid")
         payload: dict[str, Any] = {
             "to": message.address,
             "body": text,
@@ -125,6 +137,8 @@ class TwilioSms:
             f"?b={ref.business_on}&m={ref.message_id}&a={ref.attempt_id}{RETRY_CALLBACKS}",
             "validity_period": min(MAX_VALIDITY_S, message.send_before_s),
         }
+        if message.leaves_at:
+            payload |= {"schedule_type": "fixed", "send_at": message.leaves_at}
         if sender.messaging_service_sid:
             return payload | {"messaging_service_sid": sender.messaging_service_sid}
         return payload | {"from_": sender.sms_from}
@@ -164,6 +178,24 @@ class TwilioSms:
         except _UNREADABLE as error:
             raise Transient(f"listing unreadable: {type(error).__name__}") from None  # it holds the answer
         raise Transient(f"listing has more than {MAX_PAGES} pages")
+
+    async def recall(self, provider_id: str) -> bool:
+        """Cancels a scheduled message. True, too, if it was cancelled before.
+
+        Raises:
+            DeliveryError: nobody knows whether it was.
+        """
+        message = self._messages(provider_id)
+        try:
+            try:
+                changed = await message.update_async(status="canceled")
+            except NotAccepted as error:
+                if error.code != NOT_CANCELABLE:
+                    raise
+                changed = await message.fetch_async()
+        except _UNREADABLE as error:
+            raise OutcomeUnknown(f"unreadable 2xx: {type(error).__name__}") from None  # it holds the answer
+        return status(changed.status) is ReceiptStatus.CANCELLED
 
     async def announce(self, messages: Sequence[OutgoingMessage]) -> None:
         """Nobody of ours waits for an SMS."""

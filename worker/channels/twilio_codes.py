@@ -21,6 +21,7 @@ from worker.channels.base import (
     ReceiptStatus,
     RecipientOptedOut,
     Throttled,
+    TooLate,
     Transient,
 )
 
@@ -112,6 +113,11 @@ REFUSALS: Final[Mapping[int, tuple[type[NotAccepted], str]]] = {
     63017: (Throttled, "rate limit"),
     63018: (Throttled, "rate limit of the channel"),
     21730: (Transient, "maintenance"),
+    # Certainly not processed: the fence of a scheduled message.
+    35114: (TooLate, "SendAt is no time that can be used"),
+    35115: (TooLate, "SendAt is too far ahead"),
+    35117: (TooLate, "SendAt is too near"),
+    35118: (Misconfigured, "scheduling needs a messaging service"),
 }
 """Codes a request can be refused with: the class that is true of it, and why."""
 
@@ -156,7 +162,7 @@ STATUSES: Final[Mapping[str, ReceiptStatus]] = {
     "partially_delivered": ReceiptStatus.DELIVERED,
     "undelivered": ReceiptStatus.UNDELIVERED,
     "failed": ReceiptStatus.UNDELIVERED,
-    "canceled": ReceiptStatus.UNDELIVERED,
+    "canceled": ReceiptStatus.CANCELLED,
 }
 
 _GATE_STATUSES: Final = frozenset({401, 403, 404, 407})

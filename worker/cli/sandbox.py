@@ -35,6 +35,9 @@ def serve(
     ] = None,
     list_lag: Annotated[float, typer.Option(help="Seconds a new SMS stays out of listings.")] = 1.0,
     progress: Annotated[float, typer.Option(help="Seconds from one SMS status to the next.")] = 0.2,
+    schedule_least: Annotated[
+        float, typer.Option(help="Seconds ahead that a scheduled SMS must be; Twilio wants 300.")
+    ] = 300.0,
     seed: Annotated[int, typer.Option(help="Decides whom faults with a rate hit.")] = 0,
     smtp_cert: Annotated[
         Path | None, typer.Option(help="PEM with certificate and key: offer STARTTLS.")
@@ -58,6 +61,7 @@ def serve(
         journal=journal,
         list_lag_s=list_lag,
         progress_s=progress,
+        schedule_least_s=schedule_least,
         seed=seed,
         smtp_cert=smtp_cert,
         allow_any_host=allow_any_host,

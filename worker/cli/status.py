@@ -10,7 +10,8 @@ from worker import wiring
 from worker.cli.output import Exit, console, emit_json, fail, table
 from worker.cli.rerun import uuid_of
 from worker.pipeline.byhand import count_by_state
-from worker.store import guards, operate, settle
+from worker.pipeline.unreceipted import RECEIPT_S
+from worker.store import guards, operate, senders, settle, unreceipted
 from worker.store import status as store
 from worker.store.book import portfolios
 
@@ -38,7 +39,11 @@ def _overview(connection: Connection, portfolio: str | None, limit: int, as_json
         fail(f"no such portfolio: {portfolio}", Exit.REFUSED)
     runs = store.runs(connection, portfolio=portfolio, limit=limit)
     rows = [(r, count_by_state(store.message_counts(connection, [r.id]))) for r in runs]
-    waiting, pauses = store.waiting(connection), operate.active_pauses(connection)
+    waiting, pauses = dict(store.waiting(connection)), operate.active_pauses(connection)
+    waiting["unreceipted"] = unreceipted.count(
+        connection, channels=wiring.receipt_channels(), after_s=RECEIPT_S
+    )
+    troubled = senders.troubled(connection)
     stops = guards.stops(connection)
     if as_json:
         listed = [
@@ -46,8 +51,10 @@ def _overview(connection: Connection, portfolio: str | None, limit: int, as_json
             for r, counts in rows
         ]
         paused = [{name: getattr(p, name) for name in type(p).__slots__} for p in pauses]
-        stopped = [asdict(stop) for stop in stops]
-        emit_json({"runs": listed, "waiting": dict(waiting), "pauses": paused, "stops": stopped})
+        about = {"runs": listed, "waiting": waiting, "pauses": paused}
+        about["stops"] = [asdict(stop) for stop in stops]
+        about["open_senders"] = [asdict(sender) for sender in troubled]
+        emit_json(about)
         return
     if not runs:
         console.print("No runs yet. Make one with: dunlin scan")
@@ -69,6 +76,12 @@ def _overview(connection: Connection, portfolio: str | None, limit: int, as_json
     if stops:
         shown_stops = [(stop.portfolio_id, stop.reason, stop.detail) for stop in stops]
         table("Stopped: nothing is sent", ["portfolio", "reason", "why"], shown_stops)
+    if troubled:
+        shown_senders = [
+            (s.portfolio_id, s.channel, s.provider, s.state, s.retry_at or "somebody resumes", s.reason)
+            for s in troubled
+        ]
+        table("Not sending", ["portfolio", "channel", "provider", "state", "until", "reason"], shown_senders)
 
 
 def _one(connection: Connection, run_id: UUID, as_json: bool) -> None:

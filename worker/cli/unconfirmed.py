@@ -40,7 +40,8 @@ def show(
         what = f"{row.portfolio_id} {row.business_on} {row.channel} {row.tier}"
         console.print(f"{row.id}  {what}", markup=False)
         tried = f"{row.attempted_at:%Y-%m-%d %H:%M:%SZ}"
-        console.print(f"    borrower {row.borrower}, tried {tried}: {row.reason}", markup=False)
+        by, late = f" by {row.provider}" if row.provider else "", ", overdue" if row.overdue else ""
+        console.print(f"    borrower {row.borrower}, tried {tried}{by}: {row.reason}{late}", markup=False)
     if not rows:
         console.print("none")
 

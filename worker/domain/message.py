@@ -117,6 +117,8 @@ class OutgoingMessage:
     sender: Sender
     send_before_s: int
     """Whole seconds until the allowed interval ends: the provider must not deliver later than that."""
+    leaves_at: datetime | None = None
+    """When the provider is to send it, by the real clock; what is late for that it refuses. None: at once."""
     unsubscribe_url: str = ""
     extra: dict[str, str] = field(default_factory=dict)
     """Facts for structured channels (the popup's amount, days, link), already formatted."""

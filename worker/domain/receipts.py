@@ -2,7 +2,7 @@
 
 from worker.domain.states import State
 
-RANK = {"accepted": 20, "sent": 50, "delivered": 90, "undelivered": 90}
+RANK = {"accepted": 20, "sent": 50, "delivered": 90, "undelivered": 90, "cancelled": 90}
 """Higher wins; the two final words replace each other, because carriers do correct themselves."""
 
 
@@ -12,6 +12,8 @@ def moved_by(state: State, status: str) -> State | None:
     Raises:
         KeyError: not one of our words for a receipt.
     """
+    if status == "cancelled":
+        return State.CANCELLED if state is State.SENT else None
     before_accepted = state in (State.SENDING, State.UNCONFIRMED, State.SCHEDULED, State.PLANNED)
     target = {"accepted": State.SENT, "sent": State.SENT}.get(status) or {
         "delivered": State.DELIVERED,

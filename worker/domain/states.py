@@ -1,6 +1,6 @@
 """The states of a message: what each is, and the one table of allowed moves.
 
-The same table is written into the database by the first migration, where a trigger refuses every other move;
+The same table is written into the database by the migrations, where a trigger refuses every other move;
 a test holds the two together.
 """
 
@@ -35,7 +35,7 @@ class State(StrEnum):
     SUPPRESSED = "suppressed"
     """A rule forbids it."""
     CANCELLED = "cancelled"
-    """No longer wanted: paid, on hold, tier changed, superseded, declined."""
+    """No longer wanted: paid, on hold, tier changed, superseded, declined; or taken back in time."""
     EXPIRED = "expired"
     """Its time ran out before it could go."""
 
@@ -77,7 +77,8 @@ MOVES: dict[State, tuple[State, ...]] = {
     ),
     _S.SENDING: (_S.SENT, _S.DELIVERED, _S.UNDELIVERED, _S.FAILED, _S.SCHEDULED, _S.UNCONFIRMED),
     _S.UNCONFIRMED: (_S.SENT, _S.DELIVERED, _S.UNDELIVERED, _S.FAILED, _S.SCHEDULED),
-    _S.SENT: (_S.DELIVERED, _S.UNDELIVERED),
+    # Cancelled: the provider was told to wait, and took it back before it left.
+    _S.SENT: (_S.DELIVERED, _S.UNDELIVERED, _S.CANCELLED),
     _S.DELIVERED: (_S.UNDELIVERED,),
     _S.UNDELIVERED: (_S.DELIVERED,),
     _S.FAILED: (),

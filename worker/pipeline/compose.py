@@ -51,8 +51,9 @@ def compose(
         channel=channel,
         address=row["address"],
         rendered=rendered,
-        sender=loaded.sender,
+        sender=loaded.policy.sender_identity(channel, adapter.provider),
         send_before_s=int(row["send_before_s"]),
+        leaves_at=row["leaves_at"],
         unsubscribe_url=link,
         extra=popup_extra(facts) if channel == "in_app" else {},
     )

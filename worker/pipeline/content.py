@@ -117,9 +117,15 @@ class ContentCheck:
                 yield number, f" ({label})", text
 
     def _too_long(self, loaded: LoadedPolicy, like: MessageFacts) -> Iterator[Problem]:
-        able = self._capabilities.get((like.channel, loaded.policy.providers.get(like.channel, "")))
-        if able is None:
-            return
+        carriers = loaded.policy.providers.get(like.channel, ())
+        for able in (
+            self._capabilities[pair]
+            for name in carriers
+            if (pair := (like.channel, name)) in self._capabilities
+        ):
+            yield from self._too_long_for(able, like)
+
+    def _too_long_for(self, able: Capabilities, like: MessageFacts) -> Iterator[Problem]:
         files = self._catalogue.files(like.locale)
         for label, facts in samples(like):
             rendered = self._catalogue.render(facts)

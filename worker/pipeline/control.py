@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from worker.domain.states import State
 from worker.pipeline.byhand import Refused
 from worker.pipeline.importing.fields import BadCell, suppressed_address
-from worker.store import book, operate, outcome
+from worker.store import book, operate, outcome, senders
 from worker.store import suppress as store
 from worker.store import unconfirmed as unconfirmed_store
 from worker.store.operate import Pause
@@ -28,16 +28,14 @@ def pause(engine: Engine, *, portfolio: str | None, channel: str | None, reason:
     with engine.begin() as connection:
         if portfolio is not None and portfolio not in {row.id for row in book.portfolios(connection)}:
             raise Refused(f"no such portfolio: {portfolio}")
-        added = outcome.pause(
-            connection, portfolio=portfolio, channel=channel, reason=reason, by=by, for_s=None
-        )
+        added = outcome.pause(connection, portfolio=portfolio, channel=channel, reason=reason, by=by)
         subject = f"{portfolio or 'all'}/{channel or 'all'}"
         operate.audit(connection, actor=by, action="pause", subject=subject, reason=reason)
     return added
 
 
 def resume(engine: Engine, *, portfolio: str | None, channel: str | None, by: str) -> int:
-    """Ends pauses; returns how many.
+    """Ends pauses, and the rest of senders that waited for a person; returns how many of both.
 
     Raises:
         Refused: no name.
@@ -45,6 +43,7 @@ def resume(engine: Engine, *, portfolio: str | None, channel: str | None, by: st
     _named(by)
     with engine.begin() as connection:
         count = operate.resume(connection, portfolio=portfolio, channel=channel, by=by)
+        count += senders.resume(connection, portfolio=portfolio, channel=channel)
         if count:
             subject = f"{portfolio or 'all'}/{channel or 'all'}"
             operate.audit(connection, actor=by, action="resume", subject=subject)

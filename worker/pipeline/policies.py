@@ -11,7 +11,7 @@ from datetime import date
 import structlog
 from sqlalchemy import Connection
 
-from worker.domain.message import Creditor, Sender
+from worker.domain.message import Creditor
 from worker.domain.rules import house
 from worker.domain.rules.facts import Words
 from worker.domain.rules.needs import asks_for_first, counts_by_endpoint
@@ -45,7 +45,6 @@ class LoadedPolicy:
     """What is true of every account of the portfolio."""
     sender_marks: frozenset[str]
     creditor: Creditor
-    sender: Sender
     wording: Wording
 
     @classmethod
@@ -63,7 +62,6 @@ class LoadedPolicy:
             facts=frozenset(policy.rules.facts),
             sender_marks=frozenset(),
             creditor=policy.creditor_words(),
-            sender=policy.sender_identity(),
             wording=Wording(policy, catalogue),
         )
 

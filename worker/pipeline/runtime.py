@@ -10,6 +10,7 @@ import uvloop
 from sqlalchemy import Engine
 
 from worker.channels.base import Channel
+from worker.channels.rate import RateLimiter
 from worker.domain.clock import Clock
 from worker.pipeline.policies import Policies
 from worker.rendering.catalogue import Catalogue
@@ -26,6 +27,10 @@ class Timing:
     settle_s: float
     sandbox_settle_s: float
     claim_batch: int
+    request_s: float
+    """The longest a provider that can be asked may take to answer: the request of a process that was stopped
+    may arrive that long after its lease.
+    """
 
     def settle_of(self, mode: str) -> float:
         return self.sandbox_settle_s if mode == "sandbox" else self.settle_s
@@ -44,6 +49,7 @@ class Runtime:
     """The (channel, provider) pairs that can be asked whether they have a message."""
     idempotents: frozenset[tuple[str, str]]
     """The pairs where sending twice with one key is one message."""
+    limiter: RateLimiter
     timing: Timing
     clock: Clock
     worker: str
@@ -72,4 +78,5 @@ class Runtime:
 
     def close(self) -> None:
         self._runner.close()
+        self.limiter.close()
         self.engine.dispose()

@@ -10,10 +10,11 @@ import structlog
 from sqlalchemy import Connection, RowMapping
 from sqlalchemy.exc import DBAPIError
 
-from worker.channels.base import Accepted, Channel, Misconfigured, Throttled
+from worker.channels.base import Accepted, Misconfigured, Throttled
+from worker.channels.rate import Grant
 from worker.domain.clock import Clock
-from worker.domain.message import OutgoingMessage
 from worker.domain.states import State
+from worker.pipeline.carriers import Carrier, carriers
 from worker.pipeline.compose import Composed, compose
 from worker.pipeline.outcomes import NotPosted, Result, outcome_of
 from worker.pipeline.policies import LoadedPolicy
@@ -24,23 +25,37 @@ from worker.store import claim as store
 from worker.store import outcome as outcome_store
 from worker.store.engine import autocommit, insist
 
+PACE_S = 0.25
+"""How finely a rate is kept: what it allows in this time goes together."""
+
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Batch:
-    """Messages of one portfolio and channel, claimed together under one token."""
+    """Messages of one portfolio that one carrier has claimed together under one token."""
 
-    channel: str
-    portfolio: str
+    carrier: Carrier
+    grant: Grant
     token: UUID
+    began: float
+    """On the monotonic clock: since when the grant counts."""
     deadline: float
-    """On the monotonic clock: nothing is posted after it."""
+    """On the same clock: nothing is posted after it."""
     results: list[tuple[RowMapping, Result, bool]] = field(default_factory=list)
     """Row, result, and whether the provider may have been called."""
     posted: list[tuple[Composed, Result]] = field(default_factory=list)
     stop: Exception | None = None
     """Why the rest of the batch must wait: the sender is throttled or misconfigured."""
+
+    @property
+    def channel(self) -> str:
+        return self.carrier.share.channel
+
+    def over(self, runtime: Runtime) -> bool:
+        """Nothing more is to be posted, whatever is left."""
+        late = runtime.clock.monotonic() >= self.deadline
+        return late or self.stop is not None or self.carrier.breaker.state == "open" or runtime.stopping()
 
 
 def send_due(runtime: Runtime, channel: str) -> Counter[str]:
@@ -52,8 +67,8 @@ def send_due(runtime: Runtime, channel: str) -> Counter[str]:
             portfolios = store.due_portfolios(connection, channel)
         moved = 0
         for portfolio in portfolios:
-            if go_on():
-                sent = send_batch(runtime, channel, portfolio)
+            for carrier in carriers(runtime, channel, portfolio) if go_on() else ():
+                sent = send_batch(runtime, carrier)
                 counts += sent
                 moved += sum(sent.values())
         if moved == 0:
@@ -61,34 +76,46 @@ def send_due(runtime: Runtime, channel: str) -> Counter[str]:
     return counts
 
 
-def send_batch(runtime: Runtime, channel: str, portfolio: str) -> Counter[str]:
+def send_batch(runtime: Runtime, carrier: Carrier) -> Counter[str]:
     """Claims one batch and sees it through."""
-    timing, token = runtime.timing, uuid4()
-    batch = Batch(channel, portfolio, token, runtime.clock.monotonic() + timing.deadline_s)
+    grant = carrier.take(runtime)
+    try:
+        return _send_granted(runtime, carrier, grant) if grant.count else Counter()
+    finally:
+        carrier.release(runtime)
+
+
+def _send_granted(runtime: Runtime, carrier: Carrier, grant: Grant) -> Counter[str]:
+    timing, token, now = runtime.timing, uuid4(), runtime.clock.monotonic()
+    batch = Batch(carrier, grant, token, now, now + timing.deadline_s)
     with autocommit(runtime.engine) as connection:
         rows = store.claim(
             connection,
-            channel=channel,
-            portfolio=portfolio,
+            share=carrier.share,
             token=token,
             worker=runtime.worker,
             lease_s=timing.lease_s,
-            limit=timing.claim_batch,
+            limit=grant.count,
             rules_hash=runtime.policies.rules_hash,
             deadline_s=timing.deadline_s,
+            lead_s=carrier.lead_s,
         )
         policies = runtime.policies.get(connection, {row["policy_hash"] for row in rows})
     ours = [row for row in rows if row["state"] == State.SENDING]
     counts = Counter(row["state"] for row in rows if row["state"] != State.SENDING)
+    waiting = _compose_all(runtime, batch, ours, policies)
+    left = [item.row for item in runtime.run(_deliver_all(runtime, batch, waiting))] if waiting else []
+    carrier.give_back(runtime, grant.count - len(batch.posted))
     if not ours:
         return counts
-    waiting = _compose_all(runtime, batch, ours, policies)
-    left = [item.row for item in runtime.run(_deliver_all(runtime, batch, waiting))]
     counts += _write(runtime, batch, policies)
     if left:
         counts["handed_back"] = insist(runtime.engine, lambda c: outcome_store.hand_back(c, token, left))
     _beyond_the_message(runtime, batch, policies)
-    log.info("send.batch", channel=channel, portfolio=portfolio, **counts)
+    share = carrier.share
+    log.info(
+        "send.batch", channel=share.channel, portfolio=share.portfolio, provider=share.provider, **counts
+    )
     return counts
 
 
@@ -100,9 +127,7 @@ def _compose_all(
     for row in rows:
         try:
             loaded = policies[row["policy_hash"]]
-            provider = loaded.policy.providers[batch.channel]
-            adapter = runtime.adapter(batch.channel, provider, loaded.policy.portfolio.mode)
-            composed.append(compose(runtime, row, batch.channel, loaded, adapter))
+            composed.append(compose(runtime, row, batch.channel, loaded, batch.carrier.adapter))
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not take the batch with it
             log.error("send.not_composed", message=str(row["id"]), error=type(error).__name__)
             batch.results.append((row, error, False))
@@ -112,24 +137,22 @@ def _compose_all(
 
 
 async def _deliver_all(runtime: Runtime, batch: Batch, waiting: Sequence[Composed]) -> list[Composed]:
-    """Posts chunk by chunk, each no larger than what the adapter sends at once. Returns what was not
-    posted.
+    """Posts chunk by chunk, each no larger than what may be under way at once and no sooner than the rate
+    allows. Returns what was not posted.
     """
-    rest = list(waiting)
-    while (
-        rest and batch.stop is None and not runtime.stopping() and runtime.clock.monotonic() < batch.deadline
-    ):
-        adapter = rest[0].adapter
-        chunk = [item for item in rest if item.adapter is adapter][: adapter.capabilities.concurrency]
+    rest, taken = list(waiting), 0
+    while rest and not batch.over(runtime):
+        chunk = rest[: await _in_time(runtime, batch, taken, min(len(rest), batch.carrier.chunk))]
+        if not chunk:
+            break
         try:
-            begun = _begin(runtime, batch, adapter, chunk)
+            begun = _begin(runtime, batch, chunk)
         except DBAPIError as error:
             # Nothing of this chunk was posted, whatever was committed; what was posted before must be
             # written.
             log.error("send.begin_failed", error=type(error).__name__)
             break
-        chosen = {item.outgoing.ref.attempt_id for item in chunk}
-        rest = [item for item in rest if item.outgoing.ref.attempt_id not in chosen]
+        rest, taken = rest[len(chunk) :], taken + len(chunk)
         # A row that did not come back is not ours any more: its lease was taken over.
         posting = [item for item in chunk if item.outgoing.ref.attempt_id in begun]
         results = await asyncio.gather(*(_post(item, batch, runtime.clock) for item in posting))
@@ -138,17 +161,31 @@ async def _deliver_all(runtime: Runtime, batch: Batch, waiting: Sequence[Compose
             batch.posted.append((item, result))
             if isinstance(result, Throttled | Misconfigured):
                 batch.stop = result
+        batch.carrier.hear(runtime, results)
     return rest
 
 
-def _begin(runtime: Runtime, batch: Batch, adapter: Channel, chunk: Sequence[Composed]) -> set[UUID]:
+async def _in_time(runtime: Runtime, batch: Batch, taken: int, most: int) -> int:
+    """Waits for the rate; returns how many may go now, 0 if the batch is over before one may. What comes in a
+    quarter of a second goes together, because each chunk costs the database a statement.
+    """
+    together = min(most, max(1, int(batch.grant.per_second * PACE_S)))
+    while not batch.over(runtime):
+        allowed = batch.grant.due(runtime.clock.monotonic() - batch.began) - taken
+        if allowed >= together:
+            return min(allowed, most)
+        await asyncio.sleep(PACE_S / 5)
+    return 0
+
+
+def _begin(runtime: Runtime, batch: Batch, chunk: Sequence[Composed]) -> set[UUID]:
     """Stores what is about to be said; only the attempts returned may be posted."""
     with autocommit(runtime.engine) as connection:
         _keep_templates(runtime, connection)
         return store.begin(
             connection,
             token=batch.token,
-            provider=adapter.provider,
+            provider=batch.carrier.share.provider,
             template_hash=runtime.catalogue.version(),
             contents=[item.content for item in chunk],
         )
@@ -187,6 +224,7 @@ def _write(runtime: Runtime, batch: Batch, policies: dict[str, LoadedPolicy]) ->
             started=started,
             settle_s=runtime.timing.settle_of(policies[row["policy_hash"]].policy.portfolio.mode),
             random=runtime.random,
+            route=batch.carrier.route,
         )
         for row, result, started in batch.results
     ]
@@ -207,30 +245,15 @@ def _write(runtime: Runtime, batch: Batch, policies: dict[str, LoadedPolicy]) ->
 
 
 def _beyond_the_message(runtime: Runtime, batch: Batch, policies: dict[str, LoadedPolicy]) -> None:
-    """Pauses, waking whoever waits for a message that was stored, and what waits for a suppressed address."""
-    if batch.stop is not None:
-        _pause(runtime, batch, batch.stop)
-    accepted: dict[Channel, list[OutgoingMessage]] = {}
-    for item, result in batch.posted:
-        if isinstance(result, Accepted):
-            accepted.setdefault(item.adapter, []).append(item.outgoing)
-    for adapter, messages in accepted.items():
-        runtime.run(adapter.announce(messages))
+    """The sender's rest, waking whoever waits for a message that was stored, and what waits for a suppressed
+    address.
+    """
+    carrier = batch.carrier
+    if isinstance(batch.stop, Throttled):
+        carrier.slow(runtime, batch.stop.retry_after_s)
+    elif isinstance(batch.stop, Misconfigured):
+        carrier.misconfigured(runtime, batch.stop.code)
+    accepted = [item.outgoing for item, result in batch.posted if isinstance(result, Accepted)]
+    if accepted:
+        runtime.run(carrier.adapter.announce(accepted))
     suppress(runtime.engine, batch.channel, said_unusable(batch.results, policies))
-
-
-def _pause(runtime: Runtime, batch: Batch, why: Exception) -> None:
-    throttled = isinstance(why, Throttled)
-    with runtime.engine.begin() as connection:
-        outcome_store.pause(
-            connection,
-            portfolio=batch.portfolio,
-            channel=batch.channel,
-            reason="throttled by the provider" if throttled else f"misconfigured: {getattr(why, 'code', '')}",
-            by="dunlin",
-            for_s=why.retry_after_s if isinstance(why, Throttled) else None,
-        )
-    if not throttled:
-        log.error(
-            "channel.paused", channel=batch.channel, portfolio=batch.portfolio, code=getattr(why, "code", "")
-        )

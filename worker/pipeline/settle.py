@@ -6,11 +6,15 @@ from dataclasses import asdict, dataclass
 import structlog
 from sqlalchemy import Connection, RowMapping
 
-from worker.channels.base import Channel, DeliveryError, Found, Receipt, ReceiptStatus
-from worker.domain.message import InFlight, MessageRef
+from worker.channels.base import Channel, DeliveryError, Found, Receipt
+from worker.domain.backoff import MAX_ATTEMPTS
 from worker.domain.states import State
+from worker.pipeline.ask import STATE_OF, find
+from worker.pipeline.recall import recall_due
 from worker.pipeline.runtime import Runtime
 from worker.pipeline.stops import look_at_stops
+from worker.pipeline.unreceipted import ask_once
+from worker.store import book, resend
 from worker.store import receipts as receipt_store
 from worker.store import settle as store
 from worker.store import suppress as suppress_store
@@ -28,6 +32,7 @@ class SettleSummary:
     """What a wake-up settled."""
 
     leases_lost: int
+    recalled: int
     unconfirmed_resolved: int
     expired: int
     runs_closed: int
@@ -40,9 +45,11 @@ def settle_due(runtime: Runtime) -> SettleSummary:
         unconfirmed, scheduled = store.take_over_lost_leases(connection, LIMIT)
     if unconfirmed or scheduled:
         log.warning("lease.lost", unconfirmed=unconfirmed, scheduled=scheduled)
+    recalled = recall_due(runtime)
     with runtime.engine.begin() as connection:
-        resolved = store.resend_idempotent(connection, runtime.idempotents)
-    resolved += ask_providers(runtime)
+        resolved = resend.idempotent(connection, runtime.idempotents)
+    resolved += resend_mails(runtime) + ask_providers(runtime)
+    ask_once(runtime)
     with runtime.engine.begin() as connection:
         expired = store.expire(connection)
     with runtime.engine.begin() as connection:
@@ -50,7 +57,24 @@ def settle_due(runtime: Runtime) -> SettleSummary:
         for run_id in closed:
             sums = store.books(connection, run_id)
             (log.info if sums.agree else log.error)("run.closed", run=str(run_id), **asdict(sums))
-    return SettleSummary(unconfirmed + scheduled, resolved, expired, len(closed))
+    return SettleSummary(unconfirmed + scheduled, recalled, resolved, expired, len(closed))
+
+
+def resend_mails(runtime: Runtime) -> int:
+    """Unconfirmed mails go again where the portfolio's policy says so; returns how many. Their Message-ID is
+    the same, by which most mailboxes show them once, and the same server carries them.
+    """
+    timing, count = runtime.timing, 0
+    with runtime.engine.begin() as connection:
+        for portfolio in book.portfolios(connection):
+            policy = runtime.policies.one(connection, portfolio.policy_hash).policy
+            for provider, sender in policy.senders.get("email", {}).items():
+                if sender.unconfirmed == "resend":
+                    quiet_s = timing.lease_s + timing.request_s
+                    count += resend.mails(
+                        connection, portfolio.id, provider, quiet_s=quiet_s, most=MAX_ATTEMPTS
+                    )
+    return count
 
 
 def ask_providers(runtime: Runtime) -> int:
@@ -59,18 +83,8 @@ def ask_providers(runtime: Runtime) -> int:
         rows = _due_for_asking(runtime, connection)
     resolved = 0
     for row in rows:
-        with runtime.engine.connect() as connection:
-            loaded = runtime.policies.one(connection, row["policy_hash"])
-        adapter = runtime.adapter(row["channel"], row["provider"], row["mode"])
-        attempt = InFlight(
-            MessageRef(row["business_on"], row["id"], row["attempt_id"]),
-            row["address"],
-            row["sha256"],
-            loaded.sender,
-            row["started_at"],
-        )
         try:
-            found = runtime.run(adapter.find(attempt))
+            found = find(runtime, row)
         except DeliveryError as error:
             log.warning("find.failed", message=str(row["id"]), error=type(error).__name__)
             continue
@@ -79,7 +93,15 @@ def ask_providers(runtime: Runtime) -> int:
 
 
 def _due_for_asking(runtime: Runtime, connection: Connection) -> Sequence[RowMapping]:
-    rows = store.unconfirmed(connection, pairs=runtime.lookups, quiet_s=runtime.timing.lease_s, limit=LIMIT)
+    timing = runtime.timing
+    rows = store.unconfirmed(
+        connection,
+        pairs=runtime.lookups,
+        quiet_s=timing.lease_s + timing.request_s,
+        lag_s=timing.settle_s,
+        sandbox_lag_s=timing.sandbox_settle_s,
+        limit=LIMIT,
+    )
     for mode in {row["mode"] for row in rows}:
         # Put off before asking, so that no other worker asks at the same time and no lock is held meanwhile.
         ours = [row for row in rows if row["mode"] == mode]
@@ -90,9 +112,10 @@ def _due_for_asking(runtime: Runtime, connection: Connection) -> Sequence[RowMap
 def _answered(runtime: Runtime, row: RowMapping, found: Found | None) -> bool:
     with runtime.engine.begin() as connection:
         if found is not None:
-            state = _STATE_OF[found.status]
+            state = STATE_OF[found.status]
+            reason = found.code or ("cancelled_at_provider" if state is State.FAILED else None)
             return store.resolve(
-                connection, row, state=state.value, reason=found.code or None, provider_id=found.provider_id
+                connection, row, state=state.value, reason=reason, provider_id=found.provider_id
             )
         if row["checks"] + 1 < EMPTY_ANSWERS_NEEDED:
             store.postpone_check(connection, [row], runtime.timing.settle_of(row["mode"]), empty=1)
@@ -100,14 +123,6 @@ def _answered(runtime: Runtime, row: RowMapping, found: Found | None) -> bool:
         return store.resolve(
             connection, row, state=State.SCHEDULED.value, reason="not_at_provider", provider_id=None
         )
-
-
-_STATE_OF = {
-    ReceiptStatus.ACCEPTED: State.SENT,
-    ReceiptStatus.SENT: State.SENT,
-    ReceiptStatus.DELIVERED: State.DELIVERED,
-    ReceiptStatus.UNDELIVERED: State.UNDELIVERED,
-}
 
 
 def apply_receipt(connection: Connection, adapter: type[Channel], receipt: Receipt) -> Applied:

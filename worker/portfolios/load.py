@@ -88,9 +88,11 @@ def load_one(file: Path, channels: Mapping[str, Iterable[str]]) -> Version:
     problems = []
     for name, tier in policy.tiers.items():
         for channel in tier.channels:
-            provider = policy.providers[channel]
-            if provider not in channels.get(channel, ()):
-                problems.append(f"{file.name}: tiers.{name}.channels: no adapter for {channel} by {provider}")
+            problems += [
+                f"{file.name}: tiers.{name}.channels: no adapter for {channel} by {provider}"
+                for provider in policy.providers[channel]
+                if provider not in channels.get(channel, ())
+            ]
     if problems:
         raise PolicyInvalid(problems)
     return replace(version_of(policy), file=file.name)

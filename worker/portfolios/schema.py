@@ -16,6 +16,7 @@ from worker.portfolios.allowlist import normalised
 from worker.portfolios.creditor import CLAIMS_OF, CreditorConfig
 from worker.portfolios.prices import Prices
 from worker.portfolios.rules import Rules, Window
+from worker.portfolios.senders import ProviderName, Providers, SenderAt, SenderConfig
 from worker.portfolios.strict import Strict
 
 
@@ -37,6 +38,11 @@ Days = Annotated[int, Field(strict=True, ge=1, le=36_500)]
 Count = Annotated[int, Field(strict=True, ge=0, le=36_500)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+Channel = Annotated[str, AfterValidator(_channel)]
+
+
+LEAST_LEAD_S = 420
+"""Twilio refuses a scheduled message less than 300 s ahead; a batch may take most of two minutes."""
 
 
 class Identity(Strict):
@@ -137,15 +143,6 @@ class TierConfig(Strict):
         )
 
 
-class SenderConfig(Strict):
-    """`[sender]`: the identities messages go out under."""
-
-    sms_from: str = Field(default="", pattern=r"^(\+\d{7,15})?$")
-    messaging_service_sid: str = Field(default="", pattern=r"^(MG[0-9a-f]{32})?$")
-    email_from: str = ""
-    email_reply_to: str = ""
-
-
 class Guards(Strict):
     """`[guards]`: what stops a portfolio's messages until a person, or a new book, says otherwise."""
 
@@ -167,11 +164,12 @@ class Policy(Strict):
     send_window: Window = Window()
     rules: Rules = Rules()
     tiers: dict[Name, TierConfig] = Field(min_length=1)
-    providers: dict[Annotated[str, AfterValidator(_channel)], Name]
-    """Which provider carries a channel."""
+    providers: dict[Channel, Providers]
+    """Which provider carries a channel; of several, the first that can."""
     creditor: CreditorConfig
     sender: SenderConfig = SenderConfig()
     guards: Guards = Guards()
+    senders: dict[Channel, dict[ProviderName, SenderAt]] = Field(default_factory=dict)
     prices: Prices | None = None
     """None: simulations show no cost."""
 
@@ -192,14 +190,36 @@ class Policy(Strict):
             for channel in tier.channels:
                 if channel not in self.providers:
                     raise ValueError(f"tiers.{tier.name}.channels: providers names none for {channel!r}")
-        self._senders_are_named({c for tier in self.tiers.values() for c in tier.channels})
         return self
 
-    def _senders_are_named(self, channels: set[str]) -> None:
-        if "sms" in channels and not (self.sender.sms_from or self.sender.messaging_service_sid):
+    @model_validator(mode="after")
+    def _senders_are_named(self) -> Self:
+        for channel in sorted({c for tier in self.tiers.values() for c in tier.channels}):
+            for provider in self.providers[channel]:
+                self._sender_is_named(channel, self.sender_identity(channel, provider))
+        for channel, senders in self.senders.items():
+            for provider, sender in senders.items():
+                self._sender_fits(channel, provider, sender)
+        return self
+
+    def _sender_is_named(self, channel: str, sender: Sender) -> None:
+        if channel == "sms" and not (sender.sms_from or sender.messaging_service_sid):
             raise ValueError("sender: sms needs sms_from or messaging_service_sid")
-        if "email" in channels and not self.sender.email_from:
+        if channel == "email" and not sender.email_from:
             raise ValueError("sender: email needs email_from")
+
+    def _sender_fits(self, channel: str, provider: str, sender: SenderAt) -> None:
+        key = f"senders.{channel}.{provider}"
+        if provider not in self.providers.get(channel, ()):
+            raise ValueError(f"{key}: providers.{channel} does not name it")
+        if sender.unconfirmed == "resend" and channel != "email":
+            raise ValueError(f"{key}.unconfirmed: only a mail may be sent again, under its Message-ID")
+        if sender.fence == "none":
+            return
+        if not self.sender_identity(channel, provider).messaging_service_sid:
+            raise ValueError(f"{key}.fence: send_at needs a messaging_service_sid")
+        if self.portfolio.mode != "sandbox" and sender.fence_lead_s < LEAST_LEAD_S:
+            raise ValueError(f"{key}.fence_lead_s: less than {LEAST_LEAD_S} s leave the worker no time")
 
     def ordered_tiers(self) -> tuple[Tier, ...]:
         """Mildest first."""
@@ -213,8 +233,12 @@ class Policy(Strict):
         """What each wording under `[creditor]` claims; those that are not named claim nothing."""
         return CLAIMS_OF | self.creditor.claims
 
-    def sender_identity(self) -> Sender:
-        return Sender(**self.sender.model_dump())
+    def sender_at(self, channel: str, provider: str) -> SenderAt:
+        return self.senders.get(channel, {}).get(provider, SenderAt())
+
+    def sender_identity(self, channel: str, provider: str) -> Sender:
+        """Who a message is from at this provider."""
+        return Sender(**self.sender_at(channel, provider).over(self.sender).model_dump())
 
     def body(self) -> dict[str, Any]:
         """The whole policy as JSON, for `versions`."""

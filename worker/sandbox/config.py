@@ -36,6 +36,8 @@ class SandboxConfig:
     """How long a new message stays out of listings. Twilio documents no bound."""
     progress_s: float = 0.2
     """Time from one status of an SMS to the next."""
+    schedule_least_s: float = 300.0
+    """How far ahead a scheduled SMS must be, as Twilio wants it; smaller, so that a test need not wait."""
     seed: int = 0
     """Decides which messages a fault with a rate below 1 hits."""
     allow_any_host: bool = False

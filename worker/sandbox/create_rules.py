@@ -15,7 +15,6 @@ _SERVICE = re.compile(r"MG[0-9a-f]{32}")
 _UTC = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|\+00:00)")
 _LONGEST_BODY = 1600
 _LONGEST_VALIDITY_S = 36_000
-_SOONEST = timedelta(seconds=300)
 _LATEST = timedelta(days=35)
 
 
@@ -32,7 +31,7 @@ class Order:
     send_at: datetime | None
 
 
-def check(form: Mapping[str, str], now: datetime) -> Order:
+def check(form: Mapping[str, str], now: datetime, schedule_least_s: float) -> Order:
     """Raises:
     ApiError: the first rule the request breaks.
     """
@@ -50,7 +49,7 @@ def check(form: Mapping[str, str], now: datetime) -> Order:
         raise ApiError(21617)
     if code := MAGIC_RECIPIENTS.get(to):
         raise ApiError(code, to)
-    send_at = _send_at(form, bool(service), now)
+    send_at = _send_at(form, bool(service), now, schedule_least_s)
     return Order(to, sender or None, service or None, body, _callback(form), _validity_s(form), send_at)
 
 
@@ -89,7 +88,7 @@ def _validity_s(form: Mapping[str, str]) -> int:
     return int(text)
 
 
-def _send_at(form: Mapping[str, str], has_service: bool, now: datetime) -> datetime | None:
+def _send_at(form: Mapping[str, str], has_service: bool, now: datetime, least_s: float) -> datetime | None:
     text, kind = form.get("SendAt", ""), form.get("ScheduleType", "")
     if not text and not kind:
         return None
@@ -105,7 +104,7 @@ def _send_at(form: Mapping[str, str], has_service: bool, now: datetime) -> datet
         moment = datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
         raise ApiError(35114) from None
-    if moment - now <= _SOONEST:
+    if moment - now <= timedelta(seconds=least_s):
         raise ApiError(35117)
     if moment - now > _LATEST:
         raise ApiError(35115)

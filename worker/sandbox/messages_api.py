@@ -34,6 +34,7 @@ class MessagesApi:
         self, config: SandboxConfig, faults: FaultBook, journal: Journal, lifecycle: Lifecycle
     ) -> None:
         self._account = config.account_sid
+        self._schedule_least_s = config.schedule_least_s
         self._faults = faults
         self._journal = journal
         self._lifecycle = lifecycle
@@ -160,7 +161,7 @@ class MessagesApi:
 
     def _accept(self, form: Mapping[str, str], *, held: bool) -> Sms:
         now = datetime.now(UTC)
-        order = check(form, now)
+        order = check(form, now, self._schedule_least_s)
         stopped = self._opted_out.get(order.to)
         # A service sends from any number of its pool, and one STOP to any of them holds for the service.
         if stopped and (order.service_sid or order.sender in stopped):

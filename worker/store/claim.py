@@ -12,6 +12,10 @@ from sqlalchemy import Connection, RowMapping, text
 
 from worker.store.addresses import ADDRESS, SUPPRESSION
 
+FOR_PROVIDER = """(m.next_provider = :provider OR (:free AND (
+    m.next_provider IS NULL OR m.next_provider <> ALL(CAST(:providers AS text[])))))"""
+"""What a provider may carry: what has to go to it, and if it is the first that can (`free`), all the rest."""
+
 _CLAIM = text(f"""
 WITH clock AS MATERIALIZED (
     SELECT t.now, CAST(t.now AT TIME ZONE p.timezone AS date) AS today, p.mode
@@ -19,7 +23,7 @@ WITH clock AS MATERIALIZED (
 ), due AS MATERIALIZED (
     SELECT m.* FROM messages m
     WHERE m.state = 'scheduled' AND m.channel = :channel AND m.portfolio_id = :portfolio
-      AND m.send_at <= (SELECT now FROM clock)
+      AND m.send_at <= (SELECT now FROM clock) AND {FOR_PROVIDER}
       AND NOT EXISTS (
           SELECT FROM pauses x WHERE x.resumed_at IS NULL AND (x.until_at IS NULL OR x.until_at >
           clock_timestamp())
@@ -48,8 +52,8 @@ WITH clock AS MATERIALIZED (
                FILTER (WHERE hold IS NULL) AS accounts
     FROM owing GROUP BY message_id
 ), facts AS (
-    SELECT m.business_on, m.id, m.tier, m.send_before, m.attempts, r.policy_hash, b.external_id AS borrower,
-    b.name,
+    SELECT m.business_on, m.id, m.tier, m.send_before, m.attempts, m.next_provider, r.policy_hash,
+           b.external_id AS borrower, b.name,
            {ADDRESS} AS address, k.accounts, c.now, c.today, CASE
             WHEN m.expires_at <= c.now THEN 'expired'
             WHEN k.message_id IS NULL OR m.mode <> c.mode OR k.free = 0 THEN 'cancelled'
@@ -88,15 +92,20 @@ WITH clock AS MATERIALIZED (
     FROM facts f WHERE m.business_on = f.business_on AND m.id = f.id AND m.state = 'scheduled'
     RETURNING m.business_on, m.id, m.attempt_id, m.state, m.lease_until
 ), attempted AS (
-    INSERT INTO attempts (business_on, id, message_id, n, token, worker, claimed_at)
-    SELECT v.business_on, v.attempt_id, v.id, f.attempts + 1, CAST(:token AS uuid), :worker, clock_timestamp()
+    INSERT INTO attempts (business_on, id, message_id, n, token, worker, claimed_at, provider, leaves_at)
+    SELECT v.business_on, v.attempt_id, v.id, f.attempts + 1, CAST(:token AS uuid), :worker,
+           clock_timestamp(), :provider,
+           date_trunc('second', clock_timestamp()) + make_interval(secs => CAST(:lead_s AS float8))
     FROM moved v JOIN facts f ON f.business_on = v.business_on AND f.id = v.id WHERE v.state = 'sending'
+    RETURNING business_on, id, leaves_at
 )
 SELECT f.business_on, f.id, v.attempt_id, v.state, f.reason, f.tier, f.attempts, f.policy_hash, f.borrower,
 f.name,
-       f.address, f.accounts, f.today,
-       EXTRACT(EPOCH FROM f.send_before - f.now) - :deadline_s AS send_before_s
+       f.address, f.accounts, f.today, f.next_provider, a.leaves_at,
+       EXTRACT(EPOCH FROM f.send_before - f.now) - :deadline_s - coalesce(CAST(:lead_s AS float8), 0)
+           AS send_before_s
 FROM facts f JOIN moved v ON v.business_on = f.business_on AND v.id = f.id
+LEFT JOIN attempted a ON a.business_on = v.business_on AND a.id = v.attempt_id
 """)  # noqa: S608  # the address expression is a constant of ours
 
 _BEGIN = text("""
@@ -144,10 +153,20 @@ class Content:
     sha256: str
 
 
-def due_portfolios(connection: Connection, channel: str) -> list[str]:
-    """Portfolios with a message due on this channel, no pause on it, and no stop."""
+@dataclass(frozen=True, slots=True)
+class DuePortfolio:
+    """A portfolio with a message due on a channel, no pause on it and no stop, and no stop."""
+
+    id: str
+    policy_hash: str
+    """Its policy of today: it says who carries the channel."""
+    mode: str
+
+
+def due_portfolios(connection: Connection, channel: str) -> list[DuePortfolio]:
+    """In the order of their ids."""
     sql = text("""
-        SELECT p.id FROM portfolios p, (SELECT dunlin_now() AS now) AS t
+        SELECT p.id, p.policy_hash, p.mode FROM portfolios p, (SELECT dunlin_now() AS now) AS t
         WHERE EXISTS (SELECT FROM messages m WHERE m.state = 'scheduled' AND m.channel = :channel
                       AND m.portfolio_id = p.id AND m.send_at <= t.now)
           AND NOT EXISTS (
@@ -158,31 +177,65 @@ def due_portfolios(connection: Connection, channel: str) -> list[str]:
           AND p.id NOT IN (SELECT portfolio_id FROM stops)
         ORDER BY p.id
     """)
-    return list(connection.execute(sql, {"channel": channel}).scalars())
+    return [DuePortfolio(*row) for row in connection.execute(sql, {"channel": channel})]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The part of a portfolio's messages on a channel that one provider is to carry now."""
+
+    portfolio: str
+    channel: str
+    provider: str
+    providers: tuple[str, ...]
+    """All of the channel's."""
+    free: bool
+    """It carries what has to go to none of them in particular."""
+
+    def values(self) -> dict[str, Any]:
+        """As parameters of a statement."""
+        named = {name: getattr(self, name) for name in type(self).__slots__}
+        return {**named, "providers": list(self.providers)}
+
+
+def due(connection: Connection, share: Share, limit: int) -> int:
+    """How many messages of the share may go now, up to `limit`."""
+    sql = text(f"""
+        SELECT count(*) FROM (
+            SELECT FROM messages m WHERE m.state = 'scheduled' AND m.channel = :channel
+              AND m.portfolio_id = :portfolio AND m.send_at <= (SELECT dunlin_now()) AND {FOR_PROVIDER}
+            LIMIT :limit) AS waiting
+    """)  # noqa: S608  # a constant of ours
+    count: int = connection.execute(sql, {**share.values(), "limit": limit}).scalar_one()
+    return count
 
 
 def claim(
     connection: Connection,
     *,
-    channel: str,
-    portfolio: str,
+    share: Share,
     token: UUID,
     worker: str,
     lease_s: float,
     limit: int,
     rules_hash: str,
     deadline_s: float,
+    lead_s: float | None = None,
 ) -> Sequence[RowMapping]:
     """Locks up to `limit` due messages, settles what must not go, and leases the rest under `token`. What was
     admitted under other rule packs than `rules_hash` goes back to be decided again. A row may be posted up to
     `deadline_s` later: its `send_before_s` is what is left of its window even then.
 
+    With `lead_s` the provider is told to wait that long from now, until the row's `leaves_at`. Nobody says
+    whether Twilio counts a ValidityPeriod from then or from the request: the window must have room for both.
+
     Returns every row it moved; those in state `sending` are ours until the lease is over. In a session that
     simulates, the database refuses.
     """
-    values: dict[str, Any] = {"channel": channel, "portfolio": portfolio, "token": token, "worker": worker}
+    values: dict[str, Any] = {**share.values(), "token": token, "worker": worker}
     values |= {"lease_s": lease_s, "limit": limit, "rules_hash": rules_hash}
-    values |= {"deadline_s": deadline_s, "least_s": LEAST_WINDOW_S + deadline_s}
+    values |= {"deadline_s": deadline_s, "lead_s": lead_s}
+    values |= {"least_s": LEAST_WINDOW_S + deadline_s + 2 * (lead_s or 0.0)}
     return connection.execute(_CLAIM, values).mappings().all()
 
 

@@ -14,8 +14,10 @@ WITH v AS (
     SELECT * FROM unnest(CAST(:business_on AS date[]), CAST(:message_id AS uuid[]), CAST(:attempt_id AS
     uuid[]),
         CAST(:state AS text[]), CAST(:outcome AS text[]), CAST(:reason AS text[]), CAST(:code AS text[]),
-        CAST(:provider_id AS text[]), CAST(:after_s AS float8[]), CAST(:counts AS smallint[]))
-        AS v(business_on, message_id, attempt_id, state, outcome, reason, code, provider_id, after_s, counts)
+        CAST(:provider_id AS text[]), CAST(:after_s AS float8[]), CAST(:counts AS smallint[]),
+        CAST(:next_provider AS text[]))
+        AS v(business_on, message_id, attempt_id, state, outcome, reason, code, provider_id, after_s, counts,
+             next_provider)
 ), locked AS (
     SELECT v.*, m.state AS was, m.lease_token, m.attempt_id AS current, dunlin_now() AS now
     FROM messages m JOIN v ON m.business_on = v.business_on AND m.id = v.message_id
@@ -27,6 +29,7 @@ WITH v AS (
     FROM locked l WHERE a.business_on = l.business_on AND a.id = l.attempt_id AND a.finished_at IS NULL
 )
 UPDATE messages m SET state = l.state, reason = l.reason, lease_until = NULL,
+    next_provider = l.next_provider,
     -- A lost lease has counted its attempt already.
     attempts = m.attempts + CASE WHEN l.was = 'sending' THEN l.counts ELSE 0 END,
     provider_id = coalesce(l.provider_id, m.provider_id),
@@ -69,7 +72,7 @@ class Outcome:
     attempt_id: UUID
     state: str
     outcome: str
-    """accepted, permanent, transient, throttled, misconfigured, unknown, render_error."""
+    """accepted, permanent, transient, throttled, misconfigured, too_late, unknown, render_error …"""
     reason: str | None
     code: str | None
     provider_id: str | None
@@ -77,6 +80,8 @@ class Outcome:
     """Seconds until the retry (scheduled) or until the provider is asked (unconfirmed)."""
     counts: int
     """1 if it counts as an attempt, else 0."""
+    next_provider: str | None = None
+    """Who has to carry the next attempt; None: the first that can."""
 
 
 def finish(connection: Connection, token: UUID, outcomes: Sequence[Outcome]) -> set[UUID]:
@@ -98,18 +103,15 @@ def pause(
     channel: str | None,
     reason: str,
     by: str,
-    for_s: float | None,
 ) -> bool:
-    """Stops claims; `for_s` None: until a person resumes. False: the same pause is active already."""
+    """Stops claims until a person resumes. False: the same pause is active already."""
     sql = text("""
-        INSERT INTO pauses (portfolio_id, channel, reason, paused_by, until_at)
-        SELECT :portfolio, :channel, :reason, :by,
-               clock_timestamp() + make_interval(secs => CAST(:for_s AS float8))
+        INSERT INTO pauses (portfolio_id, channel, reason, paused_by)
+        SELECT :portfolio, :channel, :reason, :by
         WHERE NOT EXISTS (
-            SELECT FROM pauses x WHERE x.resumed_at IS NULL
+            SELECT FROM pauses x WHERE x.resumed_at IS NULL AND x.until_at IS NULL
               AND x.portfolio_id IS NOT DISTINCT FROM CAST(:portfolio AS text)
-              AND x.channel IS NOT DISTINCT FROM CAST(:channel AS text)
-              AND (x.until_at IS NULL OR x.until_at > clock_timestamp() + make_interval(secs => :for_s)))
+              AND x.channel IS NOT DISTINCT FROM CAST(:channel AS text))
     """)
-    values = {"portfolio": portfolio, "channel": channel, "reason": reason, "by": by, "for_s": for_s}
+    values = {"portfolio": portfolio, "channel": channel, "reason": reason, "by": by}
     return connection.execute(sql, values).rowcount == 1

@@ -55,7 +55,7 @@ def apply(connection: Connection, word: Word) -> Applied:
         return Applied.REPEATED
     if target is None:
         closed = state in (State.FAILED, State.SUPPRESSED, State.CANCELLED, State.EXPIRED)
-        return Applied.AFTER_CLOSE if closed else Applied.KEPT
+        return Applied.AFTER_CLOSE if closed and word.status != "cancelled" else Applied.KEPT
     _move(connection, word, word.ref, state, target)
     return Applied.MOVED
 
@@ -98,9 +98,12 @@ def _stray(connection: Connection, word: Word) -> Applied:
 
 def _move(connection: Connection, word: Word, ref: MessageRef, old: State, new: State) -> None:
     sql = text("""
-        UPDATE messages SET state = :new, reason = :reason, lease_until = NULL, check_at = NULL,
+        UPDATE messages SET state = :new, lease_until = NULL, check_at = NULL,
                provider_id = coalesce(provider_id, :provider_id), sent_at = coalesce(sent_at, dunlin_now()),
-               receipt_rank = :rank
+               receipt_rank = :rank,
+               -- One that we took back says why already.
+               reason = CASE WHEN :new = 'cancelled' THEN coalesce(reason, 'provider.cancelled')
+                             ELSE :reason END
         WHERE business_on = :on AND id = :message_id AND state = :old
     """)
     reason = f"provider.{word.code}" if word.code else None

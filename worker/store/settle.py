@@ -8,7 +8,7 @@ from sqlalchemy import Connection, RowMapping, text
 
 _LOST_LEASES = text("""
 WITH lost AS (
-    SELECT m.business_on, m.id, m.attempt_id, a.started_at IS NOT NULL AS started
+    SELECT m.business_on, m.id, m.attempt_id, a.started_at IS NOT NULL AS started, a.provider
     FROM messages m LEFT JOIN attempts a ON a.business_on = m.business_on AND a.id = m.attempt_id
     WHERE m.state = 'sending' AND m.lease_until <= clock_timestamp()
     ORDER BY m.lease_until LIMIT :limit FOR UPDATE OF m SKIP LOCKED
@@ -21,6 +21,7 @@ UPDATE messages m SET lease_until = NULL,
     state = CASE WHEN l.started THEN 'unconfirmed' ELSE 'scheduled' END, reason = 'lease_lost',
     attempted_at = CASE WHEN l.started THEN m.attempted_at END,
     attempts = m.attempts + CASE WHEN l.started THEN 1 ELSE 0 END,
+    next_provider = CASE WHEN l.started THEN l.provider ELSE m.next_provider END,
     checks = 0, check_at = CASE WHEN l.started THEN dunlin_now() END
 FROM lost l WHERE m.business_on = l.business_on AND m.id = l.id
 RETURNING m.state
@@ -30,7 +31,7 @@ _EXPIRE = text("""
 WITH over AS (
     SELECT m.business_on, m.id, 'awaiting_approval' AS waits_for FROM messages m
     WHERE m.state = 'awaiting_approval' AND m.expires_at <= dunlin_now()
-    UNION ALL
+    UNION
     -- Nothing claims a paused channel, so its messages would wait beyond their end.
     SELECT m.business_on, m.id, 'paused' FROM pauses x JOIN messages m
         ON m.state = 'scheduled' AND m.channel = coalesce(x.channel, m.channel)
@@ -44,6 +45,11 @@ WITH over AS (
     UNION ALL
     SELECT m.business_on, m.id, 'held' FROM runs r JOIN messages m ON m.run_id = r.id AND m.state = 'planned'
     WHERE r.state = 'held' AND m.expires_at <= dunlin_now()
+    UNION ALL
+    -- Nor what waits for a provider that does not answer.
+    SELECT m.business_on, m.id, 'provider_away' FROM senders x JOIN messages m
+        ON m.state = 'scheduled' AND m.channel = x.channel AND m.portfolio_id = x.portfolio_id
+    WHERE x.state <> 'closed' AND m.expires_at <= dunlin_now()
 ), once AS (
     SELECT business_on, id, min(waits_for) AS waits_for FROM over GROUP BY business_on, id
 ), locked AS (
@@ -58,12 +64,13 @@ FROM locked o WHERE m.business_on = o.business_on AND m.id = o.id
 
 _UNCONFIRMED = text("""
     SELECT m.business_on, m.id, m.attempt_id, m.portfolio_id, m.channel, m.mode, m.checks, r.policy_hash,
-           a.provider, a.started_at, c.address, c.sha256
+           a.provider, a.started_at, a.leaves_at, c.address, c.sha256
     FROM messages m JOIN runs r ON r.id = m.run_id
     JOIN attempts a ON a.business_on = m.business_on AND a.id = m.attempt_id
     JOIN message_contents c ON c.business_on = m.business_on AND c.attempt_id = m.attempt_id
     WHERE m.state = 'unconfirmed' AND m.check_at <= dunlin_now()
-      AND a.started_at <= clock_timestamp() - make_interval(secs => :quiet_s)
+      AND greatest(a.started_at, a.leaves_at) <= clock_timestamp() - make_interval(secs => :quiet_s
+          + CASE m.mode WHEN 'sandbox' THEN :sandbox_lag_s ELSE :lag_s END)
       AND m.channel || '.' || a.provider = ANY(CAST(:pairs AS text[]))
     ORDER BY m.check_at LIMIT :limit FOR UPDATE OF m SKIP LOCKED
 """)
@@ -134,31 +141,24 @@ def expire(connection: Connection) -> int:
 
 
 def unconfirmed(
-    connection: Connection, *, pairs: Collection[tuple[str, str]], quiet_s: float, limit: int
+    connection: Connection,
+    *,
+    pairs: Collection[tuple[str, str]],
+    quiet_s: float,
+    lag_s: float,
+    sandbox_lag_s: float,
+    limit: int,
 ) -> Sequence[RowMapping]:
     """Locks unconfirmed messages whose provider is to be asked now.
 
-    `pairs` are the (channel, provider) that can be asked. An attempt younger than `quiet_s` is left alone:
-    its worker may still be posting, and an empty listing before that proves nothing.
+    `pairs` are the (channel, provider) that can be asked. An attempt is left alone while its worker may still
+    be posting (`quiet_s`: a lease and a request) and for the time a listing may lag (`lag_s`, in the sandbox
+    `sandbox_lag_s`): an empty listing before that proves nothing. Where the provider was told when to send,
+    both count from then, because later it takes nothing: that holds however long a worker was stopped.
     """
     values = {"pairs": [".".join(pair) for pair in pairs], "quiet_s": quiet_s, "limit": limit}
+    values |= {"lag_s": lag_s, "sandbox_lag_s": sandbox_lag_s}
     return connection.execute(_UNCONFIRMED, values).mappings().all()
-
-
-def resend_idempotent(connection: Connection, pairs: Collection[tuple[str, str]]) -> int:
-    """Unconfirmed messages of adapters where sending twice is one message go again; returns how many."""
-    sql = text("""
-        WITH known AS (
-            SELECT m.business_on, m.id FROM messages m
-            JOIN attempts a ON a.business_on = m.business_on AND a.id = m.attempt_id
-            WHERE m.state = 'unconfirmed' AND m.channel || '.' || a.provider = ANY(CAST(:pairs AS text[]))
-            ORDER BY m.business_on, m.id FOR UPDATE OF m
-        )
-        UPDATE messages m
-        SET state = 'scheduled', reason = 'idempotent', send_at = dunlin_now(), check_at = NULL
-        FROM known k WHERE m.business_on = k.business_on AND m.id = k.id AND m.state = 'unconfirmed'
-    """)
-    return connection.execute(sql, {"pairs": [".".join(pair) for pair in pairs]}).rowcount
 
 
 def postpone_check(connection: Connection, rows: Sequence[RowMapping], after_s: float, *, empty: int) -> None:

@@ -95,6 +95,7 @@ def waiting(connection: Connection) -> RowMapping:
                count(*) FILTER (WHERE state = 'scheduled' AND send_at <= now) AS due,
                count(*) FILTER (WHERE state = 'sending') AS sending,
                count(*) FILTER (WHERE state = 'unconfirmed') AS unconfirmed,
+               count(*) FILTER (WHERE state = 'unconfirmed' AND expires_at <= now) AS unconfirmed_overdue,
                count(*) FILTER (WHERE state = 'scheduled' AND send_at > now) AS later,
                count(*) FILTER (WHERE state = 'awaiting_approval') AS awaiting_approval
         FROM (SELECT dunlin_now() AS now) AS t LEFT JOIN messages

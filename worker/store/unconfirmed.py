@@ -19,12 +19,16 @@ class Unconfirmed:
     borrower: str
     reason: str
     attempted_at: datetime
+    provider: str | None
+    overdue: bool
+    """Its time to be sent is over: only a person, or a late word of the provider's, can settle it."""
 
 
 def waiting(connection: Connection, limit: int) -> list[Unconfirmed]:
     """Oldest first."""
     sql = text("""
-        SELECT m.id, m.portfolio_id, m.business_on, m.channel, m.tier, b.external_id, m.reason, m.attempted_at
+        SELECT m.id, m.portfolio_id, m.business_on, m.channel, m.tier, b.external_id, m.reason,
+               m.attempted_at, m.next_provider, m.expires_at <= dunlin_now()
         FROM messages m JOIN borrowers b ON b.id = m.borrower_id
         WHERE m.state = 'unconfirmed' ORDER BY m.attempted_at LIMIT :limit
     """)

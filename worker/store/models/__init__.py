@@ -18,6 +18,7 @@ from worker.store.models.book import (
 from worker.store.models.control import Audit, ClockOffset, Epoch, MessageMove, Pause
 from worker.store.models.messages import Message, MessageAccount, MessageContent, MessageEvent, MessageVerdict
 from worker.store.models.runs import Run, RunExclusion, RunShard
+from worker.store.models.senders import Sender
 
 __all__ = [
     "Account",
@@ -43,6 +44,7 @@ __all__ = [
     "Run",
     "RunExclusion",
     "RunShard",
+    "Sender",
     "StrayReceipt",
     "Suppression",
     "Version",

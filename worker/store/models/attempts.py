@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.store.models.base import BY_MONTH, Base, SmallInt
@@ -23,6 +23,8 @@ class Attempt(Base):
     __table_args__ = (
         # explain and settling read a message's attempts.
         Index("attempts_message", "message_id"),
+        # Settling looks for what a provider has and can still be told to drop.
+        Index("attempts_leaving", "leaves_at", postgresql_where=text("leaves_at IS NOT NULL")),
         BY_MONTH,
     )
 
@@ -39,6 +41,9 @@ class Attempt(Base):
     code: Mapped[str | None]
     provider: Mapped[str | None]
     provider_id: Mapped[str | None]
+    # When the provider sends it, where it was told to wait: it refuses what reaches it shortly before, and
+    # can be told to drop it until then.
+    leaves_at: Mapped[datetime | None]
 
 
 class Receipt(Base):

@@ -93,6 +93,13 @@ class Message(Base):
             "borrower_id",
             postgresql_where=text("channel = 'in_app' AND state IN ('sent', 'delivered')"),
         ),
+        # Settling looks for messages whose provider has said nothing since it took them.
+        Index(
+            "messages_unreceipted",
+            "channel",
+            "sent_at",
+            postgresql_where=text("state = 'sent' AND check_at IS NULL"),
+        ),
         # status counts a run's messages by state; rerun picks among them.
         Index("messages_run", "run_id", "state"),
         BY_MONTH,
@@ -133,6 +140,9 @@ class Message(Base):
     receipt_rank: Mapped[SmallInt] = mapped_column(server_default=text("0"))
     check_at: Mapped[datetime | None]
     checks: Mapped[SmallInt] = mapped_column(server_default=text("0"))
+    # Who has to carry its next attempt: the only one that may hold an earlier one, or the next in order after
+    # a certain refusal. NULL: the first that can.
+    next_provider: Mapped[str | None]
 
 
 class MessageAccount(Base):

@@ -1,6 +1,6 @@
 """Guards: runs that are held, books that are too old, and a database that is not the one that sent.
 
-Revision ID: 0002_guards
+Revision ID: 0002
 Revises: 0001
 """
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0002_guards"
+revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
@@ -21,4 +21,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise RuntimeError("0002_guards takes nothing back: restore the backup from before it")
+    raise RuntimeError("0002 takes nothing back: restore the backup from before it")

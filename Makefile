@@ -24,10 +24,12 @@ unit: .venv/ready
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
 
 SCALE ?= 100000
+RECEIPTS ?= 5000
 bench: .venv/ready
 	$(BIN)/python tests/bench/rules.py
 	$(BIN)/python tests/bench/plan.py --scale $(SCALE)
 	$(BIN)/python tests/bench/pipeline.py
+	$(BIN)/python tests/bench/receipts.py --receipts $(RECEIPTS)
 
 # The locks name versions and hashes and no index: they install from whichever one pip is set up for.
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-strip-extras --no-emit-index-url \

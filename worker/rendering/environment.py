@@ -88,10 +88,11 @@ def _refusal(node: nodes.Node) -> str:
             return "a template is included or extended by its name in quotes"
         case nodes.For(
             target=nodes.Name(name="account"), iter=nodes.Name(name="accounts"), recursive=False
-        ) if node.find(nodes.For) is None:
+        ) if node.find((nodes.For, nodes.Include, nodes.Block)) is None:
             return ""
         case nodes.For():
-            return "a loop is: for account in accounts; it holds no other loop"
+            # An included file or a block filled elsewhere may hold a loop: each level multiplies the work.
+            return "a loop is: for account in accounts; it holds no other loop, no include and no block"
         case nodes.Getattr(node=nodes.Name(name="account" | "loop")):
             return ""
         case nodes.Output() if any(isinstance(n, nodes.Name) and n.name in _NOT_WORDS for n in node.nodes):

@@ -1,4 +1,4 @@
-"""What a template's author can do at worst: the escapes of the past stay closed, and no text grows without end."""
+"""What a template's author can do at worst: escapes of the past stay closed, no text grows without end."""
 
 import time
 from dataclasses import replace

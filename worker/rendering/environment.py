@@ -20,6 +20,7 @@ _ALLOWED_NODES = (
     nodes.For, nodes.Extends, nodes.Block, nodes.Include,
 )  # fmt: skip
 _ALLOWED_FILTERS = ("length", "e", "escape")
+_NOT_IN_A_LOOP: tuple[type[nodes.Node], ...] = (nodes.For, nodes.Include, nodes.Block)
 _NOT_WORDS = ("accounts", "account", "loop")
 
 
@@ -88,7 +89,7 @@ def _refusal(node: nodes.Node) -> str:
             return "a template is included or extended by its name in quotes"
         case nodes.For(
             target=nodes.Name(name="account"), iter=nodes.Name(name="accounts"), recursive=False
-        ) if node.find((nodes.For, nodes.Include, nodes.Block)) is None:
+        ) if not any(node.find(kind) for kind in _NOT_IN_A_LOOP):
             return ""
         case nodes.For():
             # An included file or a block filled elsewhere may hold a loop: each level multiplies the work.

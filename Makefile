@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo up test lint unit bench lock clean
+.PHONY: demo up test lint unit bench audit lock clean
 
 demo: .venv/ready
 	@$(BIN)/dunlin demo
@@ -24,10 +24,17 @@ unit: .venv/ready
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
 
 SCALE ?= 100000
+RECEIPTS ?= 5000
 bench: .venv/ready
 	$(BIN)/python tests/bench/rules.py
 	$(BIN)/python tests/bench/plan.py --scale $(SCALE)
 	$(BIN)/python tests/bench/pipeline.py
+	$(BIN)/python tests/bench/receipts.py --receipts $(RECEIPTS)
+
+# Known vulnerabilities in what is locked; asks the index, and so needs a network.
+audit: .venv/ready
+	$(BIN)/pip-audit --disable-pip --require-hashes --requirement requirements.lock --progress-spinner off
+	$(BIN)/pip-audit --disable-pip --require-hashes --requirement requirements-dev.lock --progress-spinner off
 
 # The locks name versions and hashes and no index: they install from whichever one pip is set up for.
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-strip-extras --no-emit-index-url \

@@ -123,7 +123,12 @@ def _broker(name: str) -> Iterator[Finding]:
     try:
         policy = eviction_policy(url)
     except (RedisError, OSError, ValueError) as error:
-        yield Finding(name, "error", f"{type(error).__name__}: is Redis up, and is DUNLIN_REDIS_URL right?")
+        yield Finding(
+            name,
+            "error",
+            f"{type(error).__name__}: is Redis up, and is DUNLIN_REDIS_URL right? Until it is, "
+            "dunlin work --direct does the work without it",
+        )
         return
     yield Finding(name, "ok", "Redis answers")
     if policy == "noeviction":

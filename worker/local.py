@@ -8,7 +8,7 @@ import secrets
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -53,8 +53,8 @@ class LocalBusy(RuntimeError):
 class LocalServers:
     """Where the two servers listen."""
 
-    database_url: str
-    redis_url: str
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
 
 
 @contextmanager

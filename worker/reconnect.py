@@ -4,6 +4,7 @@ Celery alone waits longer each time, up to half a minute; and what is left of a 
 worker.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ SAY_EVERY = 60
 """Tries between two log lines."""
 
 log = structlog.get_logger()
+_celery_log = logging.getLogger("celery.worker.consumer")
 
 
 class Channel(redis.Channel):  # type: ignore[misc]  # kombu has no types
@@ -51,6 +53,37 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
         # Kombu's word for a broker that cannot be reached. It says so of other connections than the main one
         # too (events, replies to Flower), and such an error would end the worker.
         self.connection_errors: tuple[type[Exception], ...] = (*self.connection_errors, OperationalError)
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
+        """Celery's own, but what it cannot read is dropped: such a message would end this worker, go back to
+        its queue, and end the next one. A wake-up that is dropped loses nothing.
+        """
+        take = super().create_task_handler(*args, **kwargs)
+
+        def take_or_drop(message: Any) -> Any:
+            try:
+                return take(message)
+            except (TypeError, ValueError, AttributeError, LookupError) as error:
+                return self._drop(message, type(error).__name__)
+
+        return take_or_drop
+
+    # Celery's own methods of these names write all that stands in the message to the log.
+    def on_unknown_message(self, _body: Any, message: Any) -> None:
+        self._drop(message, "no task")
+
+    def on_unknown_task(self, _body: Any, message: Any, _error: Exception) -> None:
+        self._drop(message, "no such task")
+
+    def on_invalid_task(self, _body: Any, message: Any, error: Exception) -> None:
+        self._drop(message, type(error).__name__)
+
+    def on_decode_error(self, message: Any, error: Exception) -> None:
+        self._drop(message, type(error).__name__)
+
+    def _drop(self, message: Any, why: str) -> None:
+        log.error("wake.unreadable", why=why)
+        message.reject_log_error(_celery_log, self.connection_errors)
 
     def ensure_connected(self, conn: Any) -> Any:
         _ensure(conn, state.maybe_shutdown)

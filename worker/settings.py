@@ -61,7 +61,9 @@ class Settings(BaseSettings):
     concurrency: int = Field(default=2, ge=1, le=64)
     """Processes of one worker."""
     alive_file: Path | None = None
-    """Touched by a worker whenever a task is done and by beat whenever it wakes one, for health checks."""
+    """Touched by a worker whenever a task is done, by beat whenever it wakes one, by `dunlin work` whenever
+    one of its steps has looked; for health checks.
+    """
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -112,7 +114,7 @@ class Settings(BaseSettings):
     """How far apart two empty listings must lie before "the provider does not have it" is believed."""
     sandbox_settle_s: float = Field(default=3.0, ge=0)
     pump_s: float = Field(default=5.0, gt=0, le=3600, allow_inf_nan=False)
-    """How often idle workers and beat look for due work."""
+    """How often idle workers, beat and `dunlin work` look for due work."""
 
     @field_validator("public_url", "sandbox_url")
     @classmethod

@@ -15,7 +15,7 @@ from worker.channels.rate import RateLimiter
 from worker.domain.clock import SystemClock
 from worker.pipeline.content import ContentCheck
 from worker.pipeline.policies import Policies, check_stacks, years_to_keep
-from worker.pipeline.runtime import Runtime, Timing
+from worker.pipeline.runtime import Adapters, Runtime, Timing
 from worker.portfolios.load import PolicyInvalid, Version, load_all, load_one
 from worker.rendering.catalogue import Catalogue, default_root
 from worker.rulepacks.load import Shelf
@@ -118,23 +118,29 @@ def catalogue() -> Catalogue:
     return Catalogue(settings.current().templates_dir or default_root())
 
 
-@cache
-def adapter(channel: str, provider: str, mode: str) -> Channel:
-    """The process's one adapter for this pair. In mode `sandbox` it can reach nothing but the sandbox."""
+def make_adapter(channel: str, provider: str, mode: str) -> Channel:
+    """A new adapter for this pair. In mode `sandbox` it can reach nothing but the sandbox."""
     made = registry.adapters()[channel, provider]
     config = settings.current()
     options = sandbox_options(config, provider) if mode == "sandbox" else config.provider_options(provider)
     return made.from_config(ProviderConfig(options, config.public_url, config.redis_url.get_secret_value()))
 
 
+@cache
+def adapter(channel: str, provider: str, mode: str) -> Channel:
+    """The process's one adapter for this pair, outside of a runtime."""
+    return make_adapter(channel, provider, mode)
+
+
 def runtime(role: str) -> Runtime:
-    """Everything one process of the pipeline works with."""
-    config = settings.current()
+    """Everything one process or thread of the pipeline works with; its adapters live on its loop alone."""
+    config, adapters = settings.current(), Adapters(make_adapter)
     return Runtime(
         engine=engine(role),
         policies=Policies(shelf(), catalogue()),
         catalogue=catalogue(),
-        adapter=adapter,
+        adapter=adapters.get,
+        close_adapters=adapters.close,
         lookups=frozenset(pair for pair, made in registry.adapters().items() if made.capabilities.lookup),
         idempotents=frozenset(
             pair for pair, made in registry.adapters().items() if made.capabilities.idempotent

@@ -5,7 +5,7 @@ tells the truth about whether the provider may have the message.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
@@ -130,7 +130,7 @@ class Receipt:
     """Provider's error code, or empty."""
     suppress: str
     """Reason to suppress the address (invalid_recipient, opted_out), or empty."""
-    raw: Mapping[str, str]
+    raw: Mapping[str, str] = field(repr=False)
 
 
 class SignatureInvalid(Exception):
@@ -142,20 +142,20 @@ class WebhookRequest:
     """A provider's callback. `url` comes from the configured public address, never from Host."""
 
     url: str
-    form: Mapping[str, str]
+    form: Mapping[str, str] = field(repr=False)
     query: Mapping[str, str]
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ProviderConfig:
     """What an adapter is made from. Wiring fills it, from the sandbox or the settings."""
 
-    options: Mapping[str, str]
+    options: Mapping[str, str] = field(repr=False)
     """Settings without their prefix: DUNLIN_TWILIO_ACCOUNT_SID is `account_sid`. Holds secrets."""
     public_url: str
     """Where the outside reaches the web service, without a trailing slash."""
-    redis_url: str
+    redis_url: str = field(repr=False)
 
 
 class Channel(Protocol):

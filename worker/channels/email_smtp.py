@@ -167,6 +167,8 @@ def _own_address(name: str, text: str) -> Address:
     display_name, bracket, address = text.strip().removesuffix(">").rpartition("<")
     if bool(bracket) != text.strip().endswith(">"):
         raise Misconfigured(f"the policy's {name} has a bracket without the other")
+    if not text.isprintable():
+        raise Misconfigured(f"the policy's {name} has a control character")
     try:
         return Address(display_name.strip(' "'), addr_spec=_recipient(address))
     except (InvalidRecipient, ValueError) as error:

@@ -10,7 +10,7 @@ import re
 import ssl
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiosmtplib import (
@@ -52,7 +52,7 @@ class SmtpServer:
     tls: str
     """starttls, implicit or none."""
     username: str
-    password: str
+    password: str = field(repr=False)
     ca_file: str
     """The only authority trusted, for a server of one's own; empty: the machine's."""
     ehlo_name: str
@@ -84,7 +84,7 @@ class Mail:
     message_id: str
     sender: str
     recipient: str
-    content: bytes
+    content: bytes = field(repr=False)
     """Headers and body; every line ends in CRLF."""
 
 

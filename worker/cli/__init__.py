@@ -26,6 +26,7 @@ from worker.cli import (
     simulate,
     status,
     unconfirmed,
+    work,
 )
 from worker.cli.output import Exit, errors
 from worker.failures import where
@@ -50,6 +51,7 @@ app = typer.Typer(
 )
 for module in (
     service,
+    work,
     local,
     imports,
     scan,

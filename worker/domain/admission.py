@@ -6,7 +6,7 @@ now", never "send".
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.domain.rules import verdict as packs
@@ -24,7 +24,7 @@ MAX_DEFER = "house.max_defer"
 class Candidate:
     """What admission knows of one message, beside the facts that the packs ask for."""
 
-    address: str | None
+    address: str | None = field(repr=False)
     mode: str
     allowlisted: bool
     """Its address is on the portfolio's allowlist; only asked in mode `allowlist`."""

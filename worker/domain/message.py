@@ -87,10 +87,10 @@ class MessageFacts:
 class Rendered:
     """The words of one message. `text` is the SMS, the e-mail's plain part, or the popup's body."""
 
-    text: str
-    subject: str | None = None
+    text: str = field(repr=False)
+    subject: str | None = field(repr=False, default=None)
     """E-mail subject or popup title."""
-    html: str | None = None
+    html: str | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class OutgoingMessage:
     ref: MessageRef
     portfolio: str
     channel: str
-    address: str
+    address: str = field(repr=False)
     """E.164 number, e-mail address, or the borrower's external id for the inbox."""
     rendered: Rendered
     sender: Sender
@@ -129,7 +129,7 @@ class InFlight:
     """What is known of an attempt whose outcome is not: enough to ask the provider about it."""
 
     ref: MessageRef
-    address: str
+    address: str = field(repr=False)
     body_sha256: str
     sender: Sender
     started_at: datetime

@@ -36,15 +36,41 @@ class Timing:
         return self.sandbox_settle_s if mode == "sandbox" else self.settle_s
 
 
+class Adapters:
+    """One adapter for each (channel, provider, mode), made when it is first asked for. Its connections live
+    on one event loop, and so does it.
+    """
+
+    def __init__(self, make: Callable[[str, str, str], Channel]) -> None:
+        self._make = make
+        self._made: dict[tuple[str, str, str], Channel] = {}
+
+    def get(self, channel: str, provider: str, mode: str) -> Channel:
+        key = channel, provider, mode
+        if key not in self._made:
+            self._made[key] = self._make(*key)
+        return self._made[key]
+
+    async def close(self) -> None:
+        """Gives back the connections of all."""
+        for made in self._made.values():
+            await made.close()
+
+
+async def _nothing_to_close() -> None: ...
+
+
 @dataclass(slots=True)
 class Runtime:
-    """One process's engine, policies, templates and adapters, and the event loop it keeps all its life."""
+    """Engine, policies, templates and adapters of one process, or of one thread of `dunlin work`, and the
+    event loop it keeps all its life.
+    """
 
     engine: Engine
     policies: Policies
     catalogue: Catalogue
     adapter: Callable[[str, str, str], Channel]
-    """(channel, provider, mode) to this process's one adapter."""
+    """(channel, provider, mode) to this runtime's one adapter."""
     lookups: frozenset[tuple[str, str]]
     """The (channel, provider) pairs that can be asked whether they have a message."""
     idempotents: frozenset[tuple[str, str]]
@@ -59,6 +85,7 @@ class Runtime:
     stopping: Callable[[], bool] = lambda: False
     """True once the process was asked to stop: nothing new is claimed."""
     random: Random = field(default_factory=SystemRandom)
+    close_adapters: Callable[[], Coroutine[Any, Any, None]] = _nothing_to_close
     templates_kept: bool = False
     """True once the templates of this process are among the versions."""
     stops_said: frozenset[Stop] = frozenset()
@@ -77,6 +104,7 @@ class Runtime:
         return lambda: self.clock.monotonic() < ends and not self.stopping()
 
     def close(self) -> None:
+        self.run(self.close_adapters())
         self._runner.close()
         self.limiter.close()
         self.engine.dispose()

@@ -1,7 +1,7 @@
 """Addresses of which a provider said, in answer to a send, that they must not be used again."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 class Unusable:
     """One address, and why."""
 
-    address: str
+    address: str = field(repr=False)
     reason: str
     sandbox: bool
 

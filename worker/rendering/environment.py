@@ -20,6 +20,7 @@ _ALLOWED_NODES = (
     nodes.For, nodes.Extends, nodes.Block, nodes.Include,
 )  # fmt: skip
 _ALLOWED_FILTERS = ("length", "e", "escape")
+_NOT_IN_A_LOOP: tuple[type[nodes.Node], ...] = (nodes.For, nodes.Include, nodes.Block)
 _NOT_WORDS = ("accounts", "account", "loop")
 
 
@@ -88,10 +89,11 @@ def _refusal(node: nodes.Node) -> str:
             return "a template is included or extended by its name in quotes"
         case nodes.For(
             target=nodes.Name(name="account"), iter=nodes.Name(name="accounts"), recursive=False
-        ) if node.find(nodes.For) is None:
+        ) if not any(node.find(kind) for kind in _NOT_IN_A_LOOP):
             return ""
         case nodes.For():
-            return "a loop is: for account in accounts; it holds no other loop"
+            # An included file or a block filled elsewhere may hold a loop: each level multiplies the work.
+            return "a loop is: for account in accounts; it holds no other loop, no include and no block"
         case nodes.Getattr(node=nodes.Name(name="account" | "loop")):
             return ""
         case nodes.Output() if any(isinstance(n, nodes.Name) and n.name in _NOT_WORDS for n in node.nodes):

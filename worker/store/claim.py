@@ -3,7 +3,7 @@ them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -144,10 +144,10 @@ class Content:
     business_on: date
     message_id: UUID
     attempt_id: UUID
-    address: str
-    subject: str | None
-    text: str
-    html: str | None
+    address: str = field(repr=False)
+    subject: str | None = field(repr=False)
+    text: str = field(repr=False)
+    html: str | None = field(repr=False)
     extra: str
     """JSON of the structured facts."""
     sha256: str

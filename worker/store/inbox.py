@@ -1,7 +1,7 @@
 """A borrower's inbox: the popups that were sent and are not over, and what the borrower did with them."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from uuid import UUID
 
@@ -75,8 +75,8 @@ class Popup:
     id: UUID
     portfolio: str
     tier: str
-    title: str
-    body: str
+    title: str = field(repr=False)
+    body: str = field(repr=False)
     amount_due: str
     days_overdue: str
     due_date: str

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sqlalchemy import Connection, RowMapping, text
@@ -37,7 +37,7 @@ class Word:
     provider_id: str
     status: str
     code: str
-    raw: Mapping[str, str]
+    raw: Mapping[str, str] = field(repr=False)
 
     def digest(self) -> bytes:
         """Two deliveries of one callback are one receipt."""

@@ -1,6 +1,6 @@
 """Addresses that must not be used, and what that means for messages already planned."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, text
@@ -12,7 +12,7 @@ class Suppression:
 
     id: int
     channel: str
-    address: str
+    address: str = field(repr=False)
     sandbox: bool
     """True: learnt from the providers' stand-in; binds messages in mode sandbox only."""
     reason: str

@@ -32,6 +32,9 @@ from worker.web.tokens import Tokens
 
 FAILED_WEBHOOKS_PER_MINUTE = 30
 LINK_REQUESTS_PER_MINUTE = 60
+BAD_TOKENS_PER_MINUTE = 60
+INBOX_REQUESTS_PER_MINUTE = 240
+"""Of one borrower, over all devices: an app that asks every second is a fault, four of them are not."""
 
 log = structlog.get_logger()
 
@@ -52,6 +55,8 @@ def make_app(*, engine: Engine, redis_url: str, config: WebConfig, signers: Sequ
         nudges=Nudges(redis_url),
         webhook_failures=RateLimit(FAILED_WEBHOOKS_PER_MINUTE, clock.monotonic),
         link_requests=RateLimit(LINK_REQUESTS_PER_MINUTE, clock.monotonic),
+        bad_tokens=RateLimit(BAD_TOKENS_PER_MINUTE, clock.monotonic),
+        inbox_requests=RateLimit(INBOX_REQUESTS_PER_MINUTE, clock.monotonic),
     )
     app = FastAPI(
         title="Dunlin",

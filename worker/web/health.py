@@ -24,6 +24,8 @@ log = structlog.get_logger()
 def routes(service: Service) -> APIRouter:
     """/healthz says that this process lives; /readyz that it can work, and which part cannot."""
     router = APIRouter()
+    asking = asyncio.Lock()
+    known: tuple[float, int, dict[str, Any]] | None = None
 
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -31,18 +33,30 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/readyz")
     async def readyz() -> JSONResponse:
-        database, redis = await asyncio.gather(_database(service), service.nudges.redis_answers())
-        parts = {"database": database.pop("state"), "redis": "ok" if redis else "down"}
-        ready = set(parts.values()) == {"ok"}
-        answer = {
-            "status": "ready" if ready else "not ready",
-            "version": worker.__version__,
-            "parts": parts,
-            "refused_webhooks": service.refused_webhooks,
-        }
-        return JSONResponse(answer | database, 200 if ready else 503)
+        # Anybody may ask, as often as they like: the parts are asked now and then, not each time.
+        nonlocal known
+        async with asking:
+            clock = asyncio.get_running_loop()
+            if known is None or clock.time() - known[0] >= service.config.ready_s:
+                status, answer = await _readiness(service)
+                known = clock.time(), status, answer
+            _, status, answer = known
+            return JSONResponse(answer, status)
 
     return router
+
+
+async def _readiness(service: Service) -> tuple[int, dict[str, Any]]:
+    database, redis = await asyncio.gather(_database(service), service.nudges.redis_answers())
+    parts = {"database": database.pop("state"), "redis": "ok" if redis else "down"}
+    ready = set(parts.values()) == {"ok"}
+    answer = {
+        "status": "ready" if ready else "not ready",
+        "version": worker.__version__,
+        "parts": parts,
+        "refused_webhooks": service.refused_webhooks,
+    }
+    return (200 if ready else 503), answer | database
 
 
 async def _database(service: Service) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Response
+from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 from pydantic import BaseModel
 from sse_starlette import EventSourceResponse
 
 from worker.pipeline import inbox
-from worker.web.service import Service
+from worker.web.service import Service, client_of
 from worker.web.stream import MOST_STREAMS, PopupOut, events
 from worker.web.tokens import Caller, TokenInvalid
 
@@ -32,13 +32,8 @@ def routes(service: Service) -> APIRouter:
     """The routes under /api/inbox; every one asks for the borrower's token."""
     router = APIRouter(prefix="/api/inbox")
 
-    async def caller(authorization: Annotated[str, Header()] = "") -> Caller:
-        if service.tokens is None:
-            raise HTTPException(503, "the inbox is not set up: DUNLIN_INBOX_JWT_KEY is empty")
-        try:
-            return service.tokens.caller(authorization)
-        except TokenInvalid as error:
-            raise HTTPException(401, str(error), {"WWW-Authenticate": "Bearer"}) from None
+    async def caller(request: Request, authorization: Annotated[str, Header()] = "") -> Caller:
+        return _caller(service, client_of(request), authorization)
 
     Borrower = Annotated[Caller, Depends(caller)]  # noqa: N806  # a type
 
@@ -60,3 +55,22 @@ def routes(service: Service) -> APIRouter:
         return Response(status_code=204)
 
     return router
+
+
+def _caller(service: Service, client: str, authorization: str) -> Caller:
+    if service.tokens is None:
+        raise HTTPException(503, "the inbox is not set up: DUNLIN_INBOX_JWT_KEY is empty")
+    try:
+        who = service.tokens.caller(authorization)
+    except TokenInvalid as error:
+        # Failures only: behind one address there may be many borrowers.
+        if not service.bad_tokens.allow(client):
+            raise _too_many() from None
+        raise HTTPException(401, str(error), {"WWW-Authenticate": "Bearer"}) from None
+    if not service.inbox_requests.allow(who.borrower):
+        raise _too_many()
+    return who
+
+
+def _too_many() -> HTTPException:
+    return HTTPException(429, "too many requests", {"Retry-After": "60"})

@@ -41,6 +41,8 @@ class WebConfig:
     """How often an open stream looks into the database while Redis is away."""
     quiet_poll_s: float = 30.0
     """And while nudges arrive: heals one that was lost."""
+    ready_s: float = 1.0
+    """How old an answer of /readyz may be."""
     ping_s: int = 15
     """How often an open stream says that it lives; proxies cut silent ones."""
 
@@ -56,6 +58,10 @@ class Service:
     nudges: Nudges
     webhook_failures: RateLimit
     link_requests: RateLimit
+    bad_tokens: RateLimit
+    """By the caller's address."""
+    inbox_requests: RateLimit
+    """By borrower."""
     refused_webhooks: int = 0
     """Callbacks that nobody we know had signed, since this process started."""
     _threads: ThreadPoolExecutor = field(

@@ -70,6 +70,7 @@ def test_a_broker_that_does_not_answer_is_an_error_and_the_rest_is_still_looked_
     code, found = doctor(DUNLIN_REDIS_URL=f"redis://:geheim@127.0.0.1:{port(0)}/0")
     assert code == 4
     assert found["broker"]["level"] == "error"
+    assert "dunlin work --direct" in found["broker"]["says"]
     assert found["migrations"]["level"] == found["templates"]["level"] == "ok"
     assert "geheim" not in json.dumps(found)
 

@@ -219,6 +219,7 @@ def serve(database_url: str, servers: LocalServers) -> Iterator[Callable[..., We
         production=True,
         poll_s=0.2,
         quiet_poll_s=60.0,
+        ready_s=0.0,
         ping_s=1,
     )
     with ExitStack() as stack:

@@ -10,8 +10,10 @@ from pathlib import Path
 from worker.pipeline.importing.errors import ImportRefused
 from worker.pipeline.importing.source import Record
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A cell that starts like this is run, not shown, by spreadsheet programs."""
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
+"""A cell that starts like this is run, not shown, by spreadsheet programs; some look past blanks in front."""
+_LOOK = 64
+"""Characters of a cell that are looked at; nobody puts more blanks and invisible marks before a word."""
 
 
 def rejects_path(file: Path) -> Path:
@@ -21,7 +23,8 @@ def rejects_path(file: Path) -> Path:
 
 def harmless(cell: str) -> str:
     """The cell as a spreadsheet program shows it; an apostrophe in front marks it as text."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    shown = "".join(character for character in cell[:_LOOK] if character.isprintable()).lstrip()
+    return f"'{cell}" if cell.startswith(_FORMULA) or shown.startswith(_FORMULA) else cell
 
 
 def write_rejects(

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo up test lint unit bench lock clean
+.PHONY: demo up test lint unit bench chaos lock clean
 
 demo: .venv/ready
 	@$(BIN)/dunlin demo
@@ -27,6 +27,11 @@ SCALE ?= 100000
 bench: .venv/ready
 	$(BIN)/python tests/bench/rules.py
 	$(BIN)/python tests/bench/plan.py --scale $(SCALE)
+
+SECONDS ?= 300
+SEED ?= $(shell date +%s)
+chaos: .venv/ready
+	$(BIN)/python -m tests.faults.chaos --seconds $(SECONDS) --seed $(SEED)
 
 # The locks name versions and hashes and no index: they install from whichever one pip is set up for.
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-strip-extras --no-emit-index-url \

@@ -172,6 +172,12 @@ class Settings(BaseSettings):
                 f"{PREFIX}LEASE_S must be more than {slowest:g}: a mail begun at {PREFIX}DEADLINE_S may take "
                 f"{PREFIX}SMTP_TIMEOUT_S and {PREFIX}SMTP_DATA_TIMEOUT_S more"
             )
+        slowest = self.deadline_s + self.twilio_timeout_s
+        if slowest >= self.lease_s:
+            raise ValueError(
+                f"{PREFIX}LEASE_S must be more than {slowest:g}: an SMS begun at {PREFIX}DEADLINE_S may take "
+                f"{PREFIX}TWILIO_TIMEOUT_S more"
+            )
 
     def sandbox_may_sign(self) -> bool:
         """Whether a webhook signed by the providers' stand-in can be genuine."""

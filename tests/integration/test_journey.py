@@ -44,6 +44,7 @@ def parts(database_url: str, redis_url: str, provider: SandboxProcess, tmp_path:
         "DUNLIN_INBOX_JWT_KEY": "j" * 40,
         "DUNLIN_PUMP_S": "0.5",
         "DUNLIN_LEASE_S": "6",
+        "DUNLIN_TWILIO_TIMEOUT_S": "2",
         "DUNLIN_DEADLINE_S": "2",
         "DUNLIN_SMTP_TIMEOUT_S": "1",
         "DUNLIN_SMTP_DATA_TIMEOUT_S": "2",

@@ -113,6 +113,18 @@ def test_a_mail_begun_at_the_deadline_ends_before_the_lease(
             load()
 
 
+@pytest.mark.parametrize(("timeout", "fits"), [("75", False), ("74.9", True)])
+def test_an_sms_begun_at_the_deadline_ends_before_the_lease(
+    monkeypatch: pytest.MonkeyPatch, timeout: str, fits: bool
+) -> None:
+    put(monkeypatch, DUNLIN_LEASE_S="120", DUNLIN_DEADLINE_S="45", DUNLIN_TWILIO_TIMEOUT_S=timeout)
+    if fits:
+        assert load().twilio_timeout_s == 74.9
+    else:
+        with pytest.raises(SettingsInvalid, match="DUNLIN_LEASE_S must be more than 120: an SMS"):
+            load()
+
+
 KIND = {"database_url": "postgresql+psycopg://", "redis_url": "redis://"}
 """What the two secrets that are addresses begin with."""
 

@@ -53,7 +53,10 @@ def send_due(runtime: Runtime, channel: str) -> Counter[str]:
         moved = 0
         for portfolio in portfolios:
             if go_on():
-                sent = send_batch(runtime, channel, portfolio)
+                # What may have killed its worker comes last and alone, so that it takes nobody with it.
+                sent = send_batch(runtime, channel, portfolio) or send_batch(
+                    runtime, channel, portfolio, after_crash=True
+                )
                 counts += sent
                 moved += sum(sent.values())
         if moved == 0:
@@ -61,8 +64,8 @@ def send_due(runtime: Runtime, channel: str) -> Counter[str]:
     return counts
 
 
-def send_batch(runtime: Runtime, channel: str, portfolio: str) -> Counter[str]:
-    """Claims one batch and sees it through."""
+def send_batch(runtime: Runtime, channel: str, portfolio: str, *, after_crash: bool = False) -> Counter[str]:
+    """Claims one batch and sees it through; with `after_crash` one message that lost its last lease."""
     timing, token = runtime.timing, uuid4()
     batch = Batch(channel, portfolio, token, runtime.clock.monotonic() + timing.deadline_s)
     with autocommit(runtime.engine) as connection:
@@ -73,9 +76,10 @@ def send_batch(runtime: Runtime, channel: str, portfolio: str) -> Counter[str]:
             token=token,
             worker=runtime.worker,
             lease_s=timing.lease_s,
-            limit=timing.claim_batch,
+            limit=1 if after_crash else timing.claim_batch,
             rules_hash=runtime.policies.rules_hash,
             deadline_s=timing.deadline_s,
+            after_crash=after_crash,
         )
         policies = runtime.policies.get(connection, {row["policy_hash"] for row in rows})
     ours = [row for row in rows if row["state"] == State.SENDING]

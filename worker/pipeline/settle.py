@@ -19,6 +19,9 @@ LIMIT = 500
 EMPTY_ANSWERS_NEEDED = 2
 """Listings lag at providers: only two empty ones, far enough apart, mean "they do not have it"."""
 
+MAX_CRASHES = 3
+"""Leases a message may lose in a row. From the second on it was claimed alone, so it is the message."""
+
 log = structlog.get_logger()
 
 
@@ -35,12 +38,14 @@ class SettleSummary:
 def settle_due(runtime: Runtime) -> SettleSummary:
     """One pass over everything that only time or a provider's answer can settle."""
     with runtime.engine.begin() as connection:
-        unconfirmed, scheduled = store.take_over_lost_leases(connection, LIMIT)
-    if unconfirmed or scheduled:
-        log.warning("lease.lost", unconfirmed=unconfirmed, scheduled=scheduled)
+        lost = store.take_over_lost_leases(connection, LIMIT, MAX_CRASHES)
+    if lost:
+        log.warning("lease.lost", **lost)
     with runtime.engine.begin() as connection:
-        resolved = store.resend_idempotent(connection, runtime.idempotents)
-    resolved += ask_providers(runtime)
+        again = store.resend_idempotent(connection, runtime.idempotents, MAX_CRASHES)
+    if crashed := lost["failed"] + again["failed"]:
+        log.error("message.crashed_worker", messages=crashed)
+    resolved = again.total() + ask_providers(runtime)
     with runtime.engine.begin() as connection:
         expired = store.expire(connection)
     with runtime.engine.begin() as connection:
@@ -48,7 +53,7 @@ def settle_due(runtime: Runtime) -> SettleSummary:
         for run_id in closed:
             sums = store.books(connection, run_id)
             (log.info if sums.agree else log.error)("run.closed", run=str(run_id), **asdict(sums))
-    return SettleSummary(unconfirmed + scheduled, resolved, expired, len(closed))
+    return SettleSummary(lost.total(), resolved, expired, len(closed))
 
 
 def ask_providers(runtime: Runtime) -> int:
@@ -95,6 +100,11 @@ def _answered(runtime: Runtime, row: RowMapping, found: Found | None) -> bool:
         if row["checks"] + 1 < EMPTY_ANSWERS_NEEDED:
             store.postpone_check(connection, [row], runtime.timing.settle_of(row["mode"]), empty=1)
             return False
+        if row["crashes"] >= MAX_CRASHES:
+            log.error("message.crashed_worker", message=str(row["id"]))
+            return store.resolve(
+                connection, row, state=State.FAILED.value, reason="worker_crashed", provider_id=None
+            )
         return store.resolve(
             connection, row, state=State.SCHEDULED.value, reason="not_at_provider", provider_id=None
         )

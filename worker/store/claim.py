@@ -19,7 +19,7 @@ WITH clock AS MATERIALIZED (
 ), due AS MATERIALIZED (
     SELECT m.* FROM messages m
     WHERE m.state = 'scheduled' AND m.channel = :channel AND m.portfolio_id = :portfolio
-      AND m.send_at <= (SELECT now FROM clock)
+      AND m.send_at <= (SELECT now FROM clock) AND (m.crashes > 0) = :after_crash
       AND NOT EXISTS (
           SELECT FROM pauses x WHERE x.resumed_at IS NULL AND (x.until_at IS NULL OR x.until_at >
           clock_timestamp())
@@ -170,17 +170,19 @@ def claim(
     limit: int,
     rules_hash: str,
     deadline_s: float,
+    after_crash: bool = False,
 ) -> Sequence[RowMapping]:
     """Locks up to `limit` due messages, settles what must not go, and leases the rest under `token`. What was
     admitted under other rule packs than `rules_hash` goes back to be decided again. A row may be posted up to
-    `deadline_s` later: its `send_before_s` is what is left of its window even then.
+    `deadline_s` later: its `send_before_s` is what is left of its window even then. Messages that lost their
+    last lease are claimed with `after_crash` only.
 
     Returns every row it moved; those in state `sending` are ours until the lease is over. In a session that
     simulates, the database refuses.
     """
     values: dict[str, Any] = {"channel": channel, "portfolio": portfolio, "token": token, "worker": worker}
     values |= {"lease_s": lease_s, "limit": limit, "rules_hash": rules_hash}
-    values |= {"deadline_s": deadline_s, "least_s": LEAST_WINDOW_S + deadline_s}
+    values |= {"after_crash": after_crash, "deadline_s": deadline_s, "least_s": LEAST_WINDOW_S + deadline_s}
     return connection.execute(_CLAIM, values).mappings().all()
 
 

@@ -133,6 +133,8 @@ class Message(Base):
     receipt_rank: Mapped[SmallInt] = mapped_column(server_default=text("0"))
     check_at: Mapped[datetime | None]
     checks: Mapped[SmallInt] = mapped_column(server_default=text("0"))
+    # Leases lost in a row: something about this message may kill its worker.
+    crashes: Mapped[SmallInt] = mapped_column(server_default=text("0"))
 
 
 class MessageAccount(Base):

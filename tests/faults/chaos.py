@@ -227,6 +227,7 @@ def run(seconds: float, seed: int, messages: int) -> dict[str, Any]:
             house.provider.set_fault(kind, rate=rate, **more)
         chaos = Chaos(house, database, broker, random.Random(seed))
         chaos.start()
+        house.until(lambda: bool(house.received()), "sending did not begin")
         began = time.monotonic()
         chaos.rage(seconds)
         sent_by_then = sum(house.received().values())

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 from worker.demo.processes import Part, Processes, port
 from worker.pipeline.book import sync_portfolios
 from worker.portfolios.load import SHIPPED, load_all
+from worker.sandbox.client import SandboxClient
 from worker.sandbox.process import SandboxProcess
 
 PROVIDERS = {"sms": {"twilio"}, "email": {"smtp"}, "in_app": {"inbox"}}
@@ -44,7 +45,7 @@ class House:
         self, engine: Engine, environment: Mapping[str, str], provider: SandboxProcess, folder: Path
     ) -> None:
         self.engine = engine
-        self.provider = provider.client
+        self.provider = SandboxClient(provider.client.base_url, timeout_s=120)
         self.folder = folder
         self.noted = folder / "struck"
         self.noted.mkdir()

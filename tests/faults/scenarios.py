@@ -16,7 +16,7 @@ def killed_in_flight(house: House, mutation: str = "") -> None:
     worker = house.worker(mutation=mutation)
     house.until(lambda: len(house.received()) == COUNT)
     kill(worker)
-    house.parts.restart(worker)
+    house.worker("other", mutation=mutation)
     house.drain()
     books(house.engine, house.provider)
 

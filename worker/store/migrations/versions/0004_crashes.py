@@ -14,7 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     # Old workers go on beside new ones: a column with a default is nothing to them.
-    op.add_column("messages", sa.Column("crashes", sa.SmallInteger, nullable=False, server_default="0"))
+    op.add_column("messages", sa.Column("crashes", sa.SmallInteger, nullable=False, server_default=sa.text("0")))
 
 
 def downgrade() -> None:

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo up test lint unit bench audit lock clean
+.PHONY: demo up test lint unit bench chaos audit lock clean
 
 demo: .venv/ready
 	@$(BIN)/dunlin demo
@@ -35,6 +35,11 @@ bench: .venv/ready
 audit: .venv/ready
 	$(BIN)/pip-audit --disable-pip --require-hashes --requirement requirements.lock --progress-spinner off
 	$(BIN)/pip-audit --disable-pip --require-hashes --requirement requirements-dev.lock --progress-spinner off
+
+SECONDS ?= 300
+SEED ?= $(shell date +%s)
+chaos: .venv/ready
+	$(BIN)/python -m tests.faults.chaos --seconds $(SECONDS) --seed $(SEED)
 
 # The locks name versions and hashes and no index: they install from whichever one pip is set up for.
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-strip-extras --no-emit-index-url \

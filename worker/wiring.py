@@ -159,7 +159,13 @@ def sandbox_options(config: Settings, provider: str) -> dict[str, str]:
     match provider:
         case "twilio":
             token = config.sandbox_auth_token.get_secret_value()
-            return {"account_sid": SANDBOX_ACCOUNT_SID, "auth_token": token, "base_url": config.sandbox_url}
+            return {
+                "account_sid": SANDBOX_ACCOUNT_SID,
+                "auth_token": token,
+                "base_url": config.sandbox_url,
+                "timeout_s": str(config.twilio_timeout_s),
+                "connect_timeout_s": str(config.twilio_connect_timeout_s),
+            }
         case "smtp":
             port = str(config.sandbox_smtp_port)
             return {"host": config.sandbox_smtp_host, "port": port, "tls": "none"}

@@ -241,9 +241,9 @@ class Sender:
         provider = {"sms": "twilio", "email": "smtp", "in_app": "inbox"}[channel]
         share = claim_store.Share("uk", channel, provider, (provider,), free=True)
         names: dict[str, Any] = {"share": share, "token": self.token, "worker": "tests"}
-        return claim_store.claim(
-            connection, lease_s=30.0, limit=limit, rules_hash=RULES_HASH, deadline_s=0.0, **names
-        )
+        names |= {"lease_s": 30.0, "rules_hash": RULES_HASH, "deadline_s": 0.0}
+        rows = claim_store.claim(connection, limit=limit, **names)
+        return rows or claim_store.claim(connection, limit=1, after_crash=True, **names)
 
     def begin(self, rows: Sequence[RowMapping]) -> set[UUID]:
         """The attempts that may be posted."""

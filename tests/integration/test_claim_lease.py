@@ -39,7 +39,8 @@ def lose_lease(book: Any) -> tuple[int, int]:
     """The lease of what is being sent is over, and settling has seen it; (unconfirmed, scheduled)."""
     book.run("UPDATE messages SET lease_until = clock_timestamp() WHERE state = 'sending'")
     with book.engine.begin() as connection:
-        return settle.take_over_lost_leases(connection, 100)
+        lost = settle.take_over_lost_leases(connection, 100, 3)
+    return lost["unconfirmed"], lost["scheduled"]
 
 
 def test_a_claim_writes_its_lease_and_its_attempt(due: Any, book: Any, sender: Any) -> None:

@@ -42,7 +42,8 @@ def end_leases(book: Any) -> None:
 
 def take_over(book: Any, limit: int = 100) -> tuple[int, int]:
     with book.engine.begin() as connection:
-        return settle.take_over_lost_leases(connection, limit)
+        lost = settle.take_over_lost_leases(connection, limit, 3)
+    return lost["unconfirmed"], lost["scheduled"]
 
 
 def expire(book: Any) -> int:
@@ -189,6 +190,6 @@ def test_only_what_is_one_message_however_often_it_is_sent_goes_again_unasked(
     book.run("UPDATE attempts a SET provider = 'inbox' FROM messages m "
              "WHERE m.id = a.message_id AND m.channel = 'in_app'")  # fmt: skip
     with book.engine.begin() as connection:
-        assert resend.idempotent(connection, {("in_app", "inbox")}) == 1
-        assert resend.idempotent(connection, ()) == 0
+        assert resend.idempotent(connection, {("in_app", "inbox")}, 3) == {"scheduled": 1}
+        assert resend.idempotent(connection, (), 3) == {}
     assert book.states() == {"sms": "unconfirmed", "in_app": "scheduled"}

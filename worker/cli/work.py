@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import structlog
 import typer
 
-from worker import direct, logs, settings, wiring
+from worker import direct, logs, settings, startup, wiring
 from worker.cli.output import Exit, console, emit_json, errors, fail, table
 from worker.direct import Work
 from worker.interrupts import ASKING
@@ -38,6 +38,7 @@ def work(
     if as_json and not once:
         fail("--json prints the summary of --once", Exit.USAGE)
     config = settings.current()
+    startup.check_database("direct", insist_on_schema=True)
     wiring.policies()  # as a worker: one with an unusable policy must not start and look healthy
     if not errors.is_terminal:
         logs.configure(config.log_format, config.log_level)

@@ -77,15 +77,19 @@ def send_due(runtime: Runtime, channel: str) -> Counter[str]:
 
 
 def send_batch(runtime: Runtime, carrier: Carrier) -> Counter[str]:
-    """Claims one batch and sees it through."""
-    grant = carrier.take(runtime)
+    """Claims one batch and sees it through. What may have killed its worker comes last and alone, so that it
+    takes nobody with it.
+    """
     try:
-        return _send_granted(runtime, carrier, grant) if grant.count else Counter()
+        return _send(runtime, carrier) or _send(runtime, carrier, after_crash=True)
     finally:
         carrier.release(runtime)
 
 
-def _send_granted(runtime: Runtime, carrier: Carrier, grant: Grant) -> Counter[str]:
+def _send(runtime: Runtime, carrier: Carrier, *, after_crash: bool = False) -> Counter[str]:
+    grant = carrier.take(runtime)
+    if not grant.count:
+        return Counter()
     timing, token, now = runtime.timing, uuid4(), runtime.clock.monotonic()
     batch = Batch(carrier, grant, token, now, now + timing.deadline_s)
     with autocommit(runtime.engine) as connection:
@@ -95,10 +99,11 @@ def _send_granted(runtime: Runtime, carrier: Carrier, grant: Grant) -> Counter[s
             token=token,
             worker=runtime.worker,
             lease_s=timing.lease_s,
-            limit=grant.count,
+            limit=1 if after_crash else grant.count,
             rules_hash=runtime.policies.rules_hash,
             deadline_s=timing.deadline_s,
             lead_s=carrier.lead_s,
+            after_crash=after_crash,
         )
         policies = runtime.policies.get(connection, {row["policy_hash"] for row in rows})
     ours = [row for row in rows if row["state"] == State.SENDING]

@@ -24,6 +24,9 @@ LIMIT = 500
 EMPTY_ANSWERS_NEEDED = 2
 """Listings lag at providers: only two empty ones, far enough apart, mean "they do not have it"."""
 
+MAX_CRASHES = 3
+"""Leases a message may lose in a row. From the second on it was claimed alone, so it is the message."""
+
 log = structlog.get_logger()
 
 
@@ -42,13 +45,15 @@ def settle_due(runtime: Runtime) -> SettleSummary:
     """One pass over everything that only time or a provider's answer can settle."""
     look_at_stops(runtime)
     with runtime.engine.begin() as connection:
-        unconfirmed, scheduled = store.take_over_lost_leases(connection, LIMIT)
-    if unconfirmed or scheduled:
-        log.warning("lease.lost", unconfirmed=unconfirmed, scheduled=scheduled)
+        lost = store.take_over_lost_leases(connection, LIMIT, MAX_CRASHES)
+    if lost:
+        log.warning("lease.lost", **lost)
     recalled = recall_due(runtime)
     with runtime.engine.begin() as connection:
-        resolved = resend.idempotent(connection, runtime.idempotents)
-    resolved += resend_mails(runtime) + ask_providers(runtime)
+        again = resend.idempotent(connection, runtime.idempotents, MAX_CRASHES)
+    if crashed := lost["failed"] + again["failed"]:
+        log.error("message.crashed_worker", messages=crashed)
+    resolved = again.total() + resend_mails(runtime) + ask_providers(runtime)
     ask_once(runtime)
     with runtime.engine.begin() as connection:
         expired = store.expire(connection)
@@ -57,7 +62,7 @@ def settle_due(runtime: Runtime) -> SettleSummary:
         for run_id in closed:
             sums = store.books(connection, run_id)
             (log.info if sums.agree else log.error)("run.closed", run=str(run_id), **asdict(sums))
-    return SettleSummary(unconfirmed + scheduled, recalled, resolved, expired, len(closed))
+    return SettleSummary(lost.total(), recalled, resolved, expired, len(closed))
 
 
 def resend_mails(runtime: Runtime) -> int:
@@ -120,6 +125,11 @@ def _answered(runtime: Runtime, row: RowMapping, found: Found | None) -> bool:
         if row["checks"] + 1 < EMPTY_ANSWERS_NEEDED:
             store.postpone_check(connection, [row], runtime.timing.settle_of(row["mode"]), empty=1)
             return False
+        if row["crashes"] >= MAX_CRASHES:
+            log.error("message.crashed_worker", message=str(row["id"]))
+            return store.resolve(
+                connection, row, state=State.FAILED.value, reason="worker_crashed", provider_id=None
+            )
         return store.resolve(
             connection, row, state=State.SCHEDULED.value, reason="not_at_provider", provider_id=None
         )

@@ -37,7 +37,7 @@ UPDATE messages m SET state = l.state, reason = l.reason, lease_until = NULL,
     send_at = CASE WHEN l.state = 'scheduled' THEN l.now + make_interval(secs => l.after_s)
                    ELSE m.send_at END,
     check_at = CASE WHEN l.state = 'unconfirmed' THEN l.now + make_interval(secs => l.after_s) END,
-    checks = 0
+    checks = 0, crashes = 0
 FROM locked l
 WHERE m.business_on = l.business_on AND m.id = l.message_id AND l.lease_token = CAST(:token AS uuid)
   AND l.current = l.attempt_id

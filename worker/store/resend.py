@@ -1,12 +1,15 @@
 """Unconfirmed messages that go again unasked, because twice is once."""
 
+from collections import Counter
 from collections.abc import Collection
 
 from sqlalchemy import Connection, text
 
 
-def idempotent(connection: Connection, pairs: Collection[tuple[str, str]]) -> int:
-    """Unconfirmed messages of adapters where sending twice is one message go again; returns how many."""
+def idempotent(connection: Connection, pairs: Collection[tuple[str, str]], max_crashes: int) -> Counter[str]:
+    """Unconfirmed messages of adapters where sending twice is one message go again, or have failed if they
+    lost `max_crashes` leases in a row. Returns how many went to each state.
+    """
     sql = text("""
         WITH known AS (
             SELECT m.business_on, m.id FROM messages m
@@ -15,10 +18,14 @@ def idempotent(connection: Connection, pairs: Collection[tuple[str, str]]) -> in
             ORDER BY m.business_on, m.id FOR UPDATE OF m
         )
         UPDATE messages m
-        SET state = 'scheduled', reason = 'idempotent', send_at = dunlin_now(), check_at = NULL
+        SET state = CASE WHEN m.crashes >= :max_crashes THEN 'failed' ELSE 'scheduled' END,
+            reason = CASE WHEN m.crashes >= :max_crashes THEN 'worker_crashed' ELSE 'idempotent' END,
+            send_at = dunlin_now(), check_at = NULL
         FROM known k WHERE m.business_on = k.business_on AND m.id = k.id AND m.state = 'unconfirmed'
+        RETURNING m.state
     """)
-    return connection.execute(sql, {"pairs": [".".join(pair) for pair in pairs]}).rowcount
+    values = {"pairs": [".".join(pair) for pair in pairs], "max_crashes": max_crashes}
+    return Counter(connection.execute(sql, values).scalars())
 
 
 def mails(connection: Connection, portfolio: str, provider: str, *, quiet_s: float, most: int) -> int:

@@ -1,5 +1,6 @@
 """Lost leases, unconfirmed messages, ends of time, and the sums of a run."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -17,8 +18,11 @@ WITH lost AS (
            finished_at = CASE WHEN l.started THEN a.finished_at ELSE clock_timestamp() END
     FROM lost l WHERE a.business_on = l.business_on AND a.id = l.attempt_id AND a.finished_at IS NULL
 )
-UPDATE messages m SET lease_until = NULL,
-    state = CASE WHEN l.started THEN 'unconfirmed' ELSE 'scheduled' END, reason = 'lease_lost',
+UPDATE messages m SET lease_until = NULL, crashes = m.crashes + 1,
+    state = CASE WHEN l.started THEN 'unconfirmed' WHEN m.crashes + 1 >= :max_crashes THEN 'failed'
+                 ELSE 'scheduled' END,
+    reason = CASE WHEN NOT l.started AND m.crashes + 1 >= :max_crashes THEN 'worker_crashed'
+                  ELSE 'lease_lost' END,
     attempted_at = CASE WHEN l.started THEN m.attempted_at END,
     attempts = m.attempts + CASE WHEN l.started THEN 1 ELSE 0 END,
     next_provider = CASE WHEN l.started THEN l.provider ELSE m.next_provider END,
@@ -64,7 +68,7 @@ FROM locked o WHERE m.business_on = o.business_on AND m.id = o.id
 
 _UNCONFIRMED = text("""
     SELECT m.business_on, m.id, m.attempt_id, m.portfolio_id, m.channel, m.mode, m.checks, r.policy_hash,
-           a.provider, a.started_at, a.leaves_at, c.address, c.sha256
+           m.crashes, a.provider, a.started_at, a.leaves_at, c.address, c.sha256
     FROM messages m JOIN runs r ON r.id = m.run_id
     JOIN attempts a ON a.business_on = m.business_on AND a.id = m.attempt_id
     JOIN message_contents c ON c.business_on = m.business_on AND c.attempt_id = m.attempt_id
@@ -129,10 +133,12 @@ class Books:
         return accounts and self.messages == ended + self.open
 
 
-def take_over_lost_leases(connection: Connection, limit: int) -> tuple[int, int]:
-    """Started ones become unconfirmed, the rest goes back to scheduled; returns (unconfirmed, scheduled)."""
-    states = connection.execute(_LOST_LEASES, {"limit": limit}).scalars().all()
-    return states.count("unconfirmed"), states.count("scheduled")
+def take_over_lost_leases(connection: Connection, limit: int, max_crashes: int) -> Counter[str]:
+    """Started ones become unconfirmed; the rest goes back to scheduled, or has failed if it lost
+    `max_crashes` leases in a row. Returns how many went to each state.
+    """
+    values = {"limit": limit, "max_crashes": max_crashes}
+    return Counter(connection.execute(_LOST_LEASES, values).scalars())
 
 
 def expire(connection: Connection) -> int:

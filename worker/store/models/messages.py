@@ -143,6 +143,8 @@ class Message(Base):
     # Who has to carry its next attempt: the only one that may hold an earlier one, or the next in order after
     # a certain refusal. NULL: the first that can.
     next_provider: Mapped[str | None]
+    # Leases lost in a row: something about this message may kill its worker.
+    crashes: Mapped[SmallInt] = mapped_column(server_default=text("0"))
 
 
 class MessageAccount(Base):

@@ -1,0 +1,136 @@
+"""PostgreSQL crashes, refuses and forgets to answer: what is known stays known, and nothing goes twice."""
+
+import time
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from tests.faults.books import books
+from tests.faults.house import House
+from tests.faults.proxy import Proxy
+from tests.faults.servers import Database
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_database_that_crashes_again_and_again_is_found_again_by_all(
+    house_on_database: House, database: Database
+) -> None:
+    house = house_on_database
+    house.open_book(200)
+    house.provider.set_fault("latency", s=0.3, on="create", accept_first=True)
+    worker = house.worker()
+    for wanted in (1, 60, 120):
+        house.until(lambda wanted=wanted: len(house.received()) >= wanted)
+        database.crash()
+        database.recover()
+        house.engine.dispose()
+    house.drain()
+    assert worker.process.poll() is None
+    books(house.engine, house.provider)
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        (rb"WITH clock AS MATERIALIZED.*attempted AS", "the claim"),
+        (rb"UPDATE attempts a SET started_at", "the note before the request"),
+        (rb"UPDATE attempts a SET finished_at = clock_timestamp\(\), outcome = l", "the outcome"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_answer_of_the_database_that_is_lost_doubles_nothing(
+    house: House, wire: Proxy, statement: bytes, name: str
+) -> None:
+    house.open_book(10)
+    wire.swallow_answer_to(statement)
+    house.worker()
+    house.until(lambda: wire.swallowed == 1, f"no answer to {name} was lost")
+    house.drain()
+    assert house.went_out() == 10
+    books(house.engine, house.provider)
+
+
+def test_connections_cut_in_mid_run_are_made_anew(house: House, wire: Proxy) -> None:
+    house.open_book(100)
+    house.provider.set_fault("latency", s=0.3, on="create", accept_first=True)
+    house.worker()
+    for wanted in (1, 40, 70):
+        house.until(lambda wanted=wanted: len(house.received()) >= wanted)
+        assert wire.cut() > 0
+    house.drain()
+    books(house.engine, house.provider)
+
+
+def test_a_locked_book_is_waited_for_and_given_up_in_time_and_sending_goes_on(house: House) -> None:
+    house.open_book(10)
+    house.worker()
+    with house.engine.begin() as connection:
+        connection.execute(text("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE"))
+        house.until(lambda: "OperationalError" in house.said("worker"))
+    house.drain()
+    books(house.engine, house.provider)
+
+
+def test_a_database_that_takes_no_writes_stops_sending_before_any_request(
+    house: House, database_url: str
+) -> None:
+    house.open_book(10)
+    house.run("INSERT INTO pauses (channel, reason, paused_by) VALUES ('sms', 'tests', 'tests')")
+    first = house.worker("first")
+    house.until(lambda: house.states() == {"scheduled": 10})
+    from_name = database_url.split("?", maxsplit=1)[0].rpartition("/")[2]
+    house.parts.restart(first)  # a connection keeps the default it was opened with
+    house.run(f"ALTER DATABASE {from_name} SET default_transaction_read_only = on")
+    house.run("UPDATE pauses SET resumed_at = clock_timestamp()")
+    house.parts.restart(first)
+    house.engine.dispose()
+    house.until(lambda: "task.failed" in house.said("first"))
+    assert house.received() == {}
+    with house.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("SET default_transaction_read_only = off"))
+        connection.execute(text(f"ALTER DATABASE {from_name} RESET default_transaction_read_only"))
+    house.engine.dispose()
+    house.parts.restart(first)
+    house.drain()
+    books(house.engine, house.provider)
+
+
+def test_few_connections_are_waited_for_and_nobody_blocks_another(house: House, database_url: str) -> None:
+    house.open_book(60)
+    # A limit does not bind a superuser, so the parts log in as somebody else.
+    house.run("CREATE ROLE narrow LOGIN CONNECTION LIMIT 3 IN ROLE pg_read_all_data, pg_write_all_data")
+    try:
+        url = database_url.replace("postgres@/", "narrow@/")
+        for worker in ("one", "two"):
+            house.worker(worker, DUNLIN_CONCURRENCY="2", DUNLIN_DATABASE_URL=url)
+        house.until(lambda: "too many connections" in house.said("one") + house.said("two")
+                    or "OperationalError" in house.said("one") + house.said("two"))  # fmt: skip
+        house.drain()
+        house.clear()
+    finally:
+        house.run("DROP ROLE narrow")
+    books(house.engine, house.provider)
+
+
+def test_no_connection_is_held_while_the_provider_is_slow(house: House) -> None:
+    house.open_book(20)
+    house.provider.set_fault("latency", s=1.0, on="create", accept_first=True)
+    house.worker()
+    house.until(lambda: len(house.received()) > 0)
+    ends, seen = time.monotonic() + 1.0, []
+    while time.monotonic() < ends:
+        seen += _idle_in_transaction(house)
+        time.sleep(0.02)
+    assert seen == []
+    house.drain()
+    books(house.engine, house.provider)
+
+
+def _idle_in_transaction(house: House) -> list[Any]:
+    return house.rows(
+        "SELECT query FROM pg_stat_activity WHERE datname = current_database() "
+        "AND state LIKE 'idle in tran%' AND application_name LIKE 'dunlin-worker%' "
+        "AND state_change < clock_timestamp() - interval '300 ms'"
+    )

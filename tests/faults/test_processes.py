@@ -1,0 +1,176 @@
+"""Processes that die, stop and come back: each message goes out once, and the books agree both ways."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.faults import scenarios
+from tests.faults.books import books
+from tests.faults.house import House, children, kill
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("place", "count"),
+    [
+        ("claim.uncommitted", 5),
+        ("claim.after", 5),
+        ("begin.before", 5),
+        ("begin.after", 5),
+        ("finish.before", 5),
+        ("finish.after", 5),
+        ("plan_shard.after", 5),
+        ("write.after", 5),
+        ("resolve.before", 5),
+        ("resolve.after", 5),
+        ("take_over_lost_leases.after", 5),
+    ],
+)
+def test_a_worker_killed_at_any_step_sends_each_message_once(house: House, place: str, count: int) -> None:
+    house.open_book(count)
+    if place.startswith(("resolve", "take_over")):
+        # Somebody has to be lost first.
+        house.worker("first", points="begin.after@sms=kill")
+        house.struck("begin.after")
+        kill(house.parts.parts[0])
+    house.worker(points=f"{place}=kill")
+    house.struck(place)
+    house.drain()
+    assert house.went_out() == count
+    books(house.engine, house.provider)
+
+
+def test_a_worker_killed_with_requests_in_flight_resends_none_blindly(house: House) -> None:
+    scenarios.killed_in_flight(house)
+    assert house.went_out() == scenarios.COUNT
+
+
+def test_a_worker_killed_before_the_outcome_was_committed_learns_the_providers_id(house: House) -> None:
+    scenarios.killed_before_the_outcome(house)
+    recovered = house.rows("SELECT provider_id FROM messages WHERE provider_id LIKE 'SM%'")
+    assert len(recovered) == scenarios.COUNT
+
+
+def test_a_pool_process_killed_alone_is_replaced_and_its_worker_lives(house: House) -> None:
+    house.open_book(30)
+    house.provider.set_fault("latency", s=0.6, on="create", accept_first=True)
+    worker = house.worker()
+    house.until(lambda: len(house.received()) > 0)
+    (child, *_) = children(worker.process.pid)
+    os.kill(child, signal.SIGKILL)
+    house.drain()
+    assert worker.process.poll() is None
+    books(house.engine, house.provider)
+
+
+def test_a_worker_told_to_stop_in_mid_batch_leaves_nothing_in_flight(house: House) -> None:
+    house.open_book(200)
+    house.provider.set_fault("latency", s=0.5, on="create", accept_first=True)
+    worker = house.worker()
+    house.until(lambda: len(house.received()) > 0)
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(10) == 0
+    states = house.states()
+    assert "sending" not in states
+    assert "unconfirmed" not in states
+    assert states["scheduled"] > 0, "nothing was left to hand back: this test proves nothing"
+    books(house.engine, house.provider)
+
+
+def test_a_worker_stopped_beyond_its_lease_before_its_last_look_at_the_clock_posts_nothing(
+    house: House,
+) -> None:
+    """The batch's deadline is on the monotonic clock, which goes on while a process is stopped."""
+    house.open_book(5)
+    house.worker("frozen", points="begin.after@sms=stop")
+    frozen = house.struck("begin.after")
+    house.worker("other")
+    house.until(lambda: house.went_out() == 5)
+    os.kill(frozen, signal.SIGCONT)
+    house.until(lambda: "send.moved_on" in house.said("frozen"))
+    house.drain()
+    assert house.went_out() == 5
+    books(house.engine, house.provider)
+
+
+def test_a_worker_stopped_between_its_last_look_and_the_request_finds_its_message_unsent_by_others(
+    house: House,
+) -> None:
+    """A late request cannot be stopped by a lease: settling waits longer than one may be late.
+
+    What is not promised: a process that stops at this very instruction for longer than lease and both
+    listings, and then goes on, posts what was freed meanwhile. Only the provider could refuse that.
+    """
+    house.open_book(5)
+    house.worker("frozen", points="post.before@sms=stop", DUNLIN_SANDBOX_SETTLE_S="4")
+    frozen = house.struck("post.before")
+    house.worker("other", DUNLIN_SANDBOX_SETTLE_S="4")
+    house.until(lambda: house.states().get("unconfirmed") == 5)
+    os.kill(frozen, signal.SIGCONT)
+    house.drain()
+    assert set(house.received().values()) == {1}
+    books(house.engine, house.provider)
+
+
+def test_a_late_outcome_is_recorded_and_moves_nothing_that_is_anothers_by_now(house: House) -> None:
+    scenarios.late_outcome(house)
+
+
+def test_beats_away_for_two_days_plan_the_newest_date_once_and_mark_the_rest_missed(house: House) -> None:
+    house.open_book(3)
+    house.run(
+        "INSERT INTO runs (portfolio_id, business_on, policy_hash, mode, state, tier_floors, requested_by) "
+        "SELECT id, '2026-11-20', policy_hash, mode, 'closed', '{}', 'tests' FROM portfolios"
+    )
+    house.worker()
+    for name in ("beat1", "beat2", "beat3"):
+        house.start(name, "beat")
+    house.until(lambda: house.one("SELECT count(*) FROM runs") >= 4)
+    house.drain()
+    found = house.rows("SELECT business_on, state FROM runs ORDER BY business_on, started_at")
+    assert [(str(row["business_on"]), row["state"]) for row in found][1:3] == [
+        ("2026-11-21", "missed"),
+        ("2026-11-22", "missed"),
+    ]
+    assert [str(row["business_on"]) for row in found][3:] == ["2026-11-23"]
+    assert house.one("SELECT count(*) FROM messages") == 3
+    assert house.rows("SELECT 1 FROM messages WHERE tier = 'legal_warning'") == []
+
+
+def test_two_workers_killed_at_random_send_each_message_once(house: House) -> None:
+    house.open_book(400)
+    house.provider.set_fault("latency", s=0.1, on="create", accept_first=True)
+    parts = {name: house.worker(name) for name in ("one", "two")}
+    for round_no in range(6):
+        time.sleep(0.4 + 0.17 * round_no)
+        name = ("one", "two")[round_no % 2]
+        kill(parts[name])
+        house.parts.restart(parts[name])
+    house.drain(patience_s=120)
+    books(house.engine, house.provider)
+
+
+def test_receipts_under_a_killed_web_are_stored_once_when_the_provider_retries(house: House) -> None:
+    house.open_book(40)
+    house.provider.set_fault("double", rate=0.5)
+    web = house.start("web", "web")
+    house.worker()
+    for _ in range(3):
+        before = house.one("SELECT count(*) FROM receipts")
+        house.until(lambda before=before: house.one("SELECT count(*) FROM receipts") > before
+                    or house.states().get("delivered", 0) >= 30)  # fmt: skip
+        kill(web)
+        house.parts.restart(web)
+    house.drain()
+    answered = {
+        (record["message_id"], receipt["status"])
+        for record in house.provider.messages(channel="sms")
+        for receipt in record["receipts"]
+        if receipt["answer"].startswith("2")
+    }
+    stored = house.rows("SELECT message_id, raw ->> 'MessageStatus' AS word FROM receipts")
+    assert answered <= {(str(row["message_id"]), row["word"]) for row in stored}
+    books(house.engine, house.provider)

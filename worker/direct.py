@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,11 +21,13 @@ from worker.pipeline.admit import admit_due
 from worker.pipeline.holds import judge_promises
 from worker.pipeline.plan import plan_due
 from worker.pipeline.runtime import Runtime
-from worker.pipeline.send import send_due
+from worker.pipeline.send import is_due, send_due
 from worker.pipeline.settle import settle_due
 from worker.pipeline.upkeep import keep_up
 
 UPKEEP_S = 3600.0
+STANDSTILL_S = 60.0
+"""What is due and waits for its sender's rate puts off an end for so long since anything moved."""
 TRIES = 5
 """Rounds of one step that may fail one after the other, where an end is wanted."""
 
@@ -44,6 +46,8 @@ class Step:
     """One round; all zeros: nothing was due."""
     after: frozenset[str] = frozenset()
     """Steps that make work for this one, which it need not wait for the next look to begin."""
+    waits: Callable[[Runtime], bool] = lambda _: False
+    """Whether something is due that this round could not do yet."""
 
 
 def steps(channels: Sequence[str]) -> list[Step]:
@@ -52,7 +56,13 @@ def steps(channels: Sequence[str]) -> list[Step]:
     def step(name: str, work: Callable[[Runtime], Counts], *after: str) -> Step:
         return Step(name, wiring.runtime(f"direct-{name}"), work, frozenset(after))
 
-    sends = [step(channel, partial(send_due, channel=channel), "admit", "settle") for channel in channels]
+    sends = [
+        replace(
+            step(channel, partial(send_due, channel=channel), "admit", "settle"),
+            waits=partial(is_due, channel=channel),
+        )
+        for channel in channels
+    ]
     upkeep = wiring.runtime("direct-upkeep")
     return [
         Step("upkeep", upkeep, _Upkeep(upkeep.clock)),
@@ -107,9 +117,12 @@ class Work:
     """Rounds that did something, by step."""
     _quiet: dict[str, int] = field(default_factory=dict)
     """By step, all such rounds that had ended before its last round, which did nothing, began."""
+    _moved_at: float = 0.0
+    """When the last of them ended, on the monotonic clock."""
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self) -> None:
+        self._moved_at = self.steps[0].runtime.clock.monotonic()
         for step in self.steps:
             step.runtime.stopping = lambda: self.over
             # A daemon: one that hangs must not keep the process.
@@ -136,6 +149,7 @@ class Work:
                 seen = self._begin(step)
                 try:
                     counts = step.work(step.runtime)
+                    waits = self.once and not any(counts.values()) and step.waits(step.runtime)
                 except Exception as error:  # noqa: BLE001  # whatever it is, it is one line, and tried again
                     log.error("work.failed", step=step.name, error=type(error).__name__, where=where(error))
                     failed += 1
@@ -144,14 +158,14 @@ class Work:
                     self._wait(lambda: self.over)
                     continue
                 failed = 0
-                self._end(step, counts, seen)
+                self._end(step, counts, seen, waits=waits)
 
     def _begin(self, step: Step) -> Counter[str]:
         with self._changed:
             self._quiet.pop(step.name, None)
             return self._moves.copy()
 
-    def _end(self, step: Step, counts: Counts, seen: Counter[str]) -> None:
+    def _end(self, step: Step, counts: Counts, seen: Counter[str], *, waits: bool) -> None:
         if self.alive is not None:
             self.alive.touch()
         moved = any(counts.values())
@@ -161,7 +175,8 @@ class Work:
             self.totals.setdefault(step.name, Counter()).update(counts)
             if moved:
                 self._moves[step.name] += 1
-            else:
+                self._moved_at = step.runtime.clock.monotonic()
+            elif not waits or step.runtime.clock.monotonic() - self._moved_at > STANDSTILL_S:
                 self._quiet[step.name] = seen.total()
                 self.over = self.over or (self.once and self._nothing_due())
             self._changed.notify_all()

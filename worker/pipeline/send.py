@@ -76,6 +76,12 @@ def send_due(runtime: Runtime, channel: str) -> Counter[str]:
     return counts
 
 
+def is_due(runtime: Runtime, channel: str) -> bool:
+    """Whether something waits that neither a pause nor a stop holds; a sender's rate or a breaker may."""
+    with autocommit(runtime.engine) as connection:
+        return bool(store.due_portfolios(connection, channel))
+
+
 def send_batch(runtime: Runtime, carrier: Carrier) -> Counter[str]:
     """Claims one batch and sees it through. What may have killed its worker comes last and alone, so that it
     takes nobody with it.

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from worker.pipeline import plan
+from worker.pipeline.admit import admit_batch
 from worker.pipeline.book import sync_portfolios
 from worker.pipeline.byhand import Refused, answer
 from worker.portfolios.load import Version
@@ -79,6 +80,9 @@ def test_three_times_as_many_as_ever_are_held_and_none_is_admitted_or_claimed(
         "volume: 12 messages planned, 6 go without a yes"
     )
     assert story.admit() == {}
+    for shard in {row["shard"] for row in book.messages()}:  # where messages of another run bring one to look
+        with book.engine.begin() as connection:
+            assert not admit_batch(connection, story.runtime.policies, shard)
     assert sender.claim() == []
     assert {row["state"] for row in book.messages()} == {"planned"}
     assert agree(book, run)

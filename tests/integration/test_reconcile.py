@@ -120,14 +120,12 @@ def test_what_a_run_had_not_planned_yet_is_not_planned_any_more(
     at_work: None, story: Any, book: Any, versions: Any
 ) -> None:
     book.run("UPDATE runs SET state = 'planning', opened_at = NULL")
+    late = book.borrower("X", phone="+447700900009")
+    book.account(late, "A-X", due_on=TODAY - timedelta(days=3))
     book.run(
         "INSERT INTO run_shards (run_id, shard_no, borrower_from, borrower_to) "
-        "SELECT id, 1, 1000, 2000 FROM runs"
-    )
-    book.account(
-        book.one("INSERT INTO borrowers (external_id, name) VALUES ('X', 'X') RETURNING id"),
-        "A-X",
-        due_on=TODAY - timedelta(days=3),
+        "SELECT id, 1, :late, :late + 1 FROM runs",
+        late=late,
     )
     restored(book)
     assert say(book, versions).shards_given_up == 1

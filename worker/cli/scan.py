@@ -56,14 +56,18 @@ def scan(
             progress=advance,
         )
     if as_json:
-        runs = [{"run": r.id, "portfolio": r.portfolio_id, "business_on": r.business_on} for r in made]
+        names = {"run": "id", "portfolio": "portfolio_id", "business_on": "business_on", "state": "state"}
+        runs = [{name: getattr(r, field) for name, field in names.items()} for r in made]
         emit_json({"runs": runs, "had_one_already": had})
     elif made:
         table(
             "Runs",
-            ["run", "portfolio", "date", "mode"],
-            [(r.id, r.portfolio_id, r.business_on, r.mode) for r in made],
+            ["run", "portfolio", "date", "mode", "state"],
+            [(r.id, r.portfolio_id, r.business_on, r.mode, r.state) for r in made],
         )
+        for r in made:
+            if r.state == "held":
+                console.print(f"{r.id} is held until somebody approves it; see: dunlin status", markup=False)
     _had_one(had, nothing_else=not made)
 
 

@@ -50,8 +50,8 @@ def scan(
 ) -> tuple[list[Run], list[str]]:
     """Plans a run for each portfolio asked for (default: all) and the date (default: today there).
 
-    Returns the runs made and the portfolios that had one for that date already; those are finished if
-    planning died half way.
+    Returns the runs made, as they are now, and the portfolios that had one for that date already; those are
+    finished if planning died half way.
 
     Raises:
         Refused: there is no such portfolio, or for one of them the date lies in the future or before its
@@ -74,7 +74,8 @@ def scan(
         unfinished = plan_store.runs_in_state(connection, "planning")
     for run in unfinished:
         _plan_to_the_end(engine, policies, run, progress)
-    return made, had
+    with engine.connect() as connection:
+        return [plan_store.get_run(connection, run.id) for run in made], had
 
 
 def _plan_to_the_end(

@@ -4,12 +4,13 @@ import json
 import subprocess
 from collections.abc import Callable
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from worker.pipeline.book import sync_portfolios
-from worker.portfolios.load import Version
+from worker.portfolios.load import SHIPPED, Version
 from worker.store import epoch
 
 Result = subprocess.CompletedProcess[str]
@@ -34,8 +35,8 @@ def planned(book: Any, story: Any, amended: Amend) -> Callable[..., str]:
     return plan
 
 
-@pytest.fixture
-def held(book: Any, planned: Any) -> str:
+def yesterday(book: Any) -> None:
+    """A run that planned one message."""
     book.run(
         "INSERT INTO runs (portfolio_id, business_on, policy_hash, mode, state, tier_floors, requested_by, "
         "closed_at) SELECT id, '2026-11-22', policy_hash, mode, 'closed', '{}', 'beat', now() FROM portfolios"
@@ -44,6 +45,11 @@ def held(book: Any, planned: Any) -> str:
         "INSERT INTO run_shards (run_id, shard_no, borrower_from, borrower_to, state, overdue, covered, "
         "excluded, messages) SELECT id, 0, 0, 1, 'done', 0, 0, 0, 1 FROM runs"
     )
+
+
+@pytest.fixture
+def held(book: Any, planned: Any) -> str:
+    yesterday(book)
     return str(planned(volume_floor=1))
 
 
@@ -65,6 +71,18 @@ def test_a_held_run_says_so_everywhere_and_goes_when_it_is_approved(dunlin: Comm
     told = [row["what"] for row in json.loads(dunlin("explain", "A1", "--json").stdout)["timeline"]]
     assert told.index("run held") < told.index("held run answered")
     assert json.loads(dunlin("status", held, "--json").stdout)["run"]["state"] == "open"
+
+
+def test_a_scan_says_that_its_run_is_held(dunlin: Command, book: Any, tmp_path: Path) -> None:
+    shipped = (SHIPPED / "uk.toml").read_text(encoding="utf-8")
+    (tmp_path / "uk.toml").write_text(f"{shipped}\n[guards]\nvolume_floor = 1\n", encoding="utf-8")
+    book.at("2026-11-23T10:00Z")
+    book.account(book.borrower(), due_on=TODAY - timedelta(days=3))
+    yesterday(book)
+    shown = dunlin("scan", DUNLIN_PORTFOLIOS_DIR=str(tmp_path))
+    (run,) = book.rows("SELECT id, state FROM runs WHERE business_on = '2026-11-23'")
+    assert run["state"] == "held"
+    assert f"{run['id']} is held until somebody approves it" in shown.stdout
 
 
 def test_a_held_run_that_is_declined_is_closed_and_its_books_agree(dunlin: Command, held: str) -> None:

@@ -25,7 +25,7 @@ from worker.sandbox.process import SandboxProcess, sandbox_process
 pytestmark = pytest.mark.slow
 
 TODAY = date(2026, 11, 23)
-PATIENCE_S = 90.0
+PATIENCE_S = 200.0
 SECOND = """
 import os
 from typing import ClassVar

@@ -51,9 +51,7 @@ def wired(runtime: Any, provider: SandboxClient, sandbox: SandboxProcess) -> Ite
         return made[name]
 
     runtime.adapter = adapter
-    runtime.timing = replace(
-        runtime.timing, lease_s=0.5, deadline_s=0.25, request_s=0.0, sandbox_settle_s=0.0
-    )
+    runtime.timing = replace(runtime.timing, request_s=0.0, sandbox_settle_s=0.0)
     yield runtime
     for each in made.values():
         runtime.run(each.close())

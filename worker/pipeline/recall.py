@@ -17,8 +17,10 @@ def recall_due(runtime: Runtime) -> int:
     """Takes back what was paid, put on hold or opted out of since it was handed over; returns how many."""
     with runtime.engine.connect() as connection:
         rows = store.unwanted(connection, least_s=LEAST_S, limit=LIMIT)
-    recalled = 0
+    go_on, recalled = runtime.box(), 0
     for row in rows:
+        if not go_on():  # a provider that is slow must not hold up the rest of settling
+            break
         adapter = runtime.adapter(row["channel"], row["provider"], row["mode"])
         with runtime.engine.begin() as connection:
             store.mark(connection, row, row["reason"])

@@ -11,7 +11,8 @@ from worker.store import unreceipted as store
 
 RECEIPT_S = 6 * 3600.0
 """A provider that sends receipts has sent one by then: Twilio queues a message for four hours as a rule."""
-LIMIT = 100
+LIMIT = 20
+"""At a time, because a slow provider must not hold up the rest of settling for long."""
 
 log = structlog.get_logger()
 

@@ -241,3 +241,36 @@ def test_an_unconfirmed_message_is_listed_and_settled_by_a_person(
     assert dunlin(*settle, "--reason", "again").returncode == 4
     assert book.one("SELECT state FROM messages WHERE id = CAST(:id AS uuid)", id=message) == "sent"
     assert book.one("SELECT actor FROM audit") == "Kim"
+
+
+def test_status_shows_senders_that_do_not_send_and_resume_frees_those_that_wait_for_a_person(
+    dunlin: Command, book: Any, run: str
+) -> None:
+    book.run(
+        "INSERT INTO senders (portfolio_id, channel, provider, state, reason, retry_at) VALUES "
+        "('uk', 'sms', 'twilio', 'open', 'no certain answers', clock_timestamp() + interval '1 minute'), "
+        "('uk', 'email', 'smtp', 'open', 'misconfigured: 535', NULL)"
+    )
+    shown = json.loads(dunlin("status", "--json").stdout)["open_senders"]
+    assert {(sender["provider"], sender["reason"]) for sender in shown} == {
+        ("twilio", "no certain answers"),
+        ("smtp", "misconfigured: 535"),
+    }
+    assert "Not sending" in dunlin("status").stdout
+    assert dunlin("resume", "--channel", "email").returncode == 0
+    left = json.loads(dunlin("status", "--json").stdout)["open_senders"]
+    assert [sender["provider"] for sender in left] == ["twilio"]
+
+
+def test_what_nobody_heard_of_is_counted_and_what_is_unconfirmed_too_long_is_said_to_be_overdue(
+    dunlin: Command, book: Any, run: str, sender: Any
+) -> None:
+    rows = sender.claim()
+    sender.begin(rows)
+    sender.finish(rows, "unconfirmed", reason="outcome_unknown", next_provider="twilio")
+    book.at("2026-11-28T10:00Z")
+    waiting = json.loads(dunlin("status", "--json").stdout)["waiting"]
+    assert (waiting["unconfirmed"], waiting["unconfirmed_overdue"], waiting["unreceipted"]) == (1, 1, 1)
+    (row,) = json.loads(dunlin("unconfirmed", "list", "--json").stdout)
+    assert (row["provider"], row["overdue"]) == ("twilio", True)
+    assert "by twilio: outcome_unknown, overdue" in dunlin("unconfirmed", "list").stdout

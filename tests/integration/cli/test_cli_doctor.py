@@ -167,3 +167,20 @@ def test_a_pack_whose_review_is_due_and_a_portfolio_without_packs_are_warnings(
     code, found = doctor(DUNLIN_RULEPACKS_DIR=str(packs), DUNLIN_PORTFOLIOS_DIR=str(portfolios))
     assert (code, found["rules of us"]["level"]) == (0, "warning")
     assert "review was due by 2026-01-01" in found["rules of us"]["says"]
+
+
+def test_a_sender_that_is_not_sending_is_named_with_what_to_do(doctor: Doctor, book: Any) -> None:
+    book.run(
+        "INSERT INTO senders (portfolio_id, channel, provider, state, reason, retry_at) VALUES "
+        "('uk', 'sms', 'twilio', 'open', 'no certain answers', clock_timestamp() + interval '1 minute'), "
+        "('uk', 'email', 'smtp', 'open', 'misconfigured: 535', NULL), "
+        "('uk', 'in_app', 'inbox', 'closed', '', NULL)"
+    )
+    code, found = doctor()
+    assert code != 0
+    assert found["sender uk sms by twilio"]["level"] == "warning"
+    assert "tried again at" in found["sender uk sms by twilio"]["says"]
+    assert found["sender uk email by smtp"]["level"] == "error"
+    assert "misconfigured: 535" in found["sender uk email by smtp"]["says"]
+    assert "dunlin resume" in found["sender uk email by smtp"]["says"]
+    assert "sender uk in_app by inbox" not in found

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from worker.channels.base import ProviderConfig
+from worker.channels.sms_twilio import TwilioSms
 from worker.pipeline import send
 from worker.pipeline.settle import settle_due
 from worker.portfolios.load import Version
@@ -42,6 +44,9 @@ def test_what_lost_leases_is_claimed_in_small_company_and_then_alone(
         return []
 
     monkeypatch.setattr(send.store, "claim", claim)
+    due.runtime.adapter = lambda *_: TwilioSms(
+        ProviderConfig({}, "http://127.0.0.1:1", "redis://127.0.0.1:1")
+    )
     send.send_due(due.runtime, "sms")
     assert [count for count in claimed if count] == [together]
 

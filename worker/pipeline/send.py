@@ -28,8 +28,8 @@ from worker.store.engine import autocommit, insist
 PACE_S = 0.25
 """How finely a rate is kept: what it allows in this time goes together."""
 TOGETHER = {1: 20, 2: 1}
-"""How many are claimed together after one lost lease, and after more. One by one, what a mere restart lost would
-take minutes; all together, the one that kills would strike all of them again.
+"""How many are claimed together after one lost lease, and after more. One by one, what a mere restart lost
+would take minutes; all together, the one that kills would strike all of them again.
 """
 
 log = structlog.get_logger()

@@ -14,6 +14,7 @@ from celery.worker import consumer, state
 from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES, redis
 from redis.exceptions import ConnectionError as ConnectionLost
+from redis.exceptions import OutOfMemoryError
 
 RETRY_S = 1.0
 SAY_EVERY = 60
@@ -52,7 +53,12 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
         super().__init__(*args, **kwargs)
         # Kombu's word for a broker that cannot be reached. It says so of other connections than the main one
         # too (events, replies to Flower), and such an error would end the worker.
-        self.connection_errors: tuple[type[Exception], ...] = (*self.connection_errors, OperationalError)
+        # A full Redis refuses the queues' bindings with an error of its own: it, too, may pass.
+        self.connection_errors: tuple[type[Exception], ...] = (
+            *self.connection_errors,
+            OperationalError,
+            OutOfMemoryError,
+        )
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
         """Celery's own, but what it cannot read is dropped: such a message would end this worker, go back to

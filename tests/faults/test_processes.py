@@ -123,7 +123,7 @@ def test_beats_away_for_two_days_plan_the_newest_date_once_and_mark_the_rest_mis
     house.open_book(3)
     house.run(
         "INSERT INTO runs (portfolio_id, business_on, policy_hash, mode, state, tier_floors, requested_by) "
-        "SELECT id, '2026-11-20', policy_hash, mode, 'closed', '{}', 'tests' FROM portfolios"
+        "SELECT id, '2026-11-20', policy_hash, mode, 'open', '{}', 'tests' FROM portfolios"
     )
     house.worker()
     for name in ("beat1", "beat2", "beat3"):

@@ -242,8 +242,10 @@ class Sender:
         share = claim_store.Share("uk", channel, provider, (provider,), free=True)
         names: dict[str, Any] = {"share": share, "token": self.token, "worker": "tests"}
         names |= {"lease_s": 30.0, "rules_hash": RULES_HASH, "deadline_s": 0.0}
-        rows = claim_store.claim(connection, limit=limit, **names)
-        return rows or claim_store.claim(connection, limit=1, after_crash=True, **names)
+        for crashes in range(3):
+            if rows := claim_store.claim(connection, limit=limit, crashes=crashes, **names):
+                return rows
+        return []
 
     def begin(self, rows: Sequence[RowMapping]) -> set[UUID]:
         """The attempts that may be posted."""

@@ -1,10 +1,13 @@
-"""What kills its worker is bounded: claimed alone after its first lost lease, set aside after its third."""
+"""What kills its worker is bounded: claimed alone after its second lost lease, set aside after its third."""
 
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
+from worker.channels.base import ProviderConfig
+from worker.channels.sms_twilio import TwilioSms
+from worker.pipeline import send
 from worker.pipeline.settle import settle_due
 from worker.portfolios.load import Version
 
@@ -26,15 +29,26 @@ def lose(story: Any, book: Any) -> None:
     settle_due(story.runtime)
 
 
-def test_messages_that_lost_a_lease_together_are_claimed_one_by_one(due: Any, book: Any, sender: Any) -> None:
-    assert len(sender.claim()) == 3
-    lose(due, book)
-    for _ in range(3):
-        rows = sender.claim()
-        assert len(rows) == 1
-        sender.begin(rows)
-        sender.finish(rows, "sent")
-    assert {row["state"] for row in book.messages(channel="sms")} == {"sent"}
+@pytest.mark.parametrize(("crashes", "together"), [(0, 3), (1, 2), (2, 1), (7, 1)])
+def test_what_lost_leases_is_claimed_in_small_company_and_then_alone(
+    due: Any, book: Any, monkeypatch: pytest.MonkeyPatch, crashes: int, together: int
+) -> None:
+    monkeypatch.setattr(send, "TOGETHER", {1: 2, 2: 1})
+    book.run("UPDATE messages SET crashes = :crashes", crashes=crashes)
+    claimed: list[int] = []
+    real = send.store.claim
+
+    def claim(*args: Any, **kwargs: Any) -> Any:
+        rows = real(*args, **kwargs)
+        claimed.append(len(rows))
+        return []
+
+    monkeypatch.setattr(send.store, "claim", claim)
+    due.runtime.adapter = lambda *_: TwilioSms(
+        ProviderConfig({}, "http://127.0.0.1:1", "redis://127.0.0.1:1")
+    )
+    send.send_due(due.runtime, "sms")
+    assert [count for count in claimed if count] == [together]
 
 
 def test_others_go_before_what_lost_its_lease(due: Any, book: Any, sender: Any) -> None:

@@ -25,7 +25,7 @@ EMPTY_ANSWERS_NEEDED = 2
 """Listings lag at providers: only two empty ones, far enough apart, mean "they do not have it"."""
 
 MAX_CRASHES = 3
-"""Leases a message may lose in a row. From the second on it was claimed alone, so it is the message."""
+"""Leases a message may lose in a row. Over the last it was claimed alone: it is the message."""
 
 log = structlog.get_logger()
 

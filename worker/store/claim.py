@@ -23,7 +23,7 @@ WITH clock AS MATERIALIZED (
 ), due AS MATERIALIZED (
     SELECT m.* FROM messages m
     WHERE m.state = 'scheduled' AND m.channel = :channel AND m.portfolio_id = :portfolio
-      AND m.send_at <= (SELECT now FROM clock) AND {FOR_PROVIDER} AND (m.crashes > 0) = :after_crash
+      AND m.send_at <= (SELECT now FROM clock) AND {FOR_PROVIDER} AND least(m.crashes, 2) = :crashes
       AND NOT EXISTS (
           SELECT FROM pauses x WHERE x.resumed_at IS NULL AND (x.until_at IS NULL OR x.until_at >
           clock_timestamp())
@@ -221,12 +221,12 @@ def claim(
     rules_hash: str,
     deadline_s: float,
     lead_s: float | None = None,
-    after_crash: bool = False,
+    crashes: int = 0,
 ) -> Sequence[RowMapping]:
     """Locks up to `limit` due messages, settles what must not go, and leases the rest under `token`. What was
     admitted under other rule packs than `rules_hash` goes back to be decided again. A row may be posted up to
-    `deadline_s` later: its `send_before_s` is what is left of its window even then. Messages that lost their
-    last lease are claimed with `after_crash` only.
+    `deadline_s` later: its `send_before_s` is what is left of its window even then. Taken are those
+    that lost as many leases in a row as `crashes` says; 2 stands for more, too.
 
     With `lead_s` the provider is told to wait that long from now, until the row's `leaves_at`. Nobody says
     whether Twilio counts a ValidityPeriod from then or from the request: the window must have room for both.
@@ -236,7 +236,7 @@ def claim(
     """
     values: dict[str, Any] = {**share.values(), "token": token, "worker": worker}
     values |= {"lease_s": lease_s, "limit": limit, "rules_hash": rules_hash}
-    values |= {"after_crash": after_crash, "deadline_s": deadline_s, "lead_s": lead_s}
+    values |= {"crashes": crashes, "deadline_s": deadline_s, "lead_s": lead_s}
     values |= {"least_s": LEAST_WINDOW_S + deadline_s + 2 * (lead_s or 0.0)}
     return connection.execute(_CLAIM, values).mappings().all()
 

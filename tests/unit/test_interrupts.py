@@ -40,10 +40,14 @@ class Destructor:
 
 def test_a_signal_that_comes_where_errors_are_swallowed_is_obeyed_a_moment_later() -> None:
     leave_when_asked()
-    Destructor()
-    gc.collect()
-    with pytest.raises(KeyboardInterrupt):
+
+    def swallows() -> None:
+        Destructor()
+        gc.collect()
         time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt):
+        swallows()
     for later in ASKING:
         signal.raise_signal(later)
 

@@ -99,7 +99,7 @@ def _claim(module: ModuleType) -> None:
     real_claim, real_begin = module.claim, module.begin
 
     def claim(connection: Any, **kwargs: Any) -> Any:
-        _on["channel"] = kwargs["channel"]
+        _on["channel"] = kwargs["share"].channel
         if not armed("claim.uncommitted"):
             rows = real_claim(connection, **kwargs)
             if any(row["state"] == "sending" for row in rows):

@@ -118,6 +118,7 @@ def parts(
         "DUNLIN_PUMP_S": "0.5",
         "DUNLIN_CLAIM_BATCH": "25",
         "DUNLIN_DEADLINE_S": "2",
+        "DUNLIN_TWILIO_TIMEOUT_S": "2",
         "DUNLIN_SMTP_TIMEOUT_S": "1",
         "DUNLIN_SMTP_DATA_TIMEOUT_S": "1",
         "DUNLIN_LEASE_S": "5",

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, text
 
 from worker.domain.tiers import Tier, floors, tier_of
 from worker.store import plan as store
-from worker.store.claim import claim
+from worker.store.claim import Share, claim
 
 TODAY = date(2026, 11, 23)
 Account = tuple[int, Decimal]
@@ -133,8 +133,7 @@ def claimed(connection: Connection) -> dict[str, str | None]:
     )
     rows = claim(
         connection,
-        channel="sms",
-        portfolio="uk",
+        share=Share("uk", "sms", "twilio", ("twilio",), free=True),
         token=uuid4(),
         worker="t",
         lease_s=30.0,

@@ -24,6 +24,8 @@ from worker.portfolios.load import load_all
 from worker.store import clock, status
 from worker.store.engine import database_errors
 
+TRIES = 50
+
 
 def register(app: typer.Typer) -> None:
     app.command()(demo)
@@ -42,12 +44,21 @@ def demo() -> None:
     except DemoFailed as error:
         fail(f"{error} (kept)", Exit.FAILED)
     except KeyboardInterrupt:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         fail("stopped before the end", Exit.FAILED)
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)
     if not agree:
         fail("the books do not agree", Exit.FAILED)
     console.print("[bold green]Done.[/] Nothing is left running; make up keeps it up to look around.")
+
+
+def _remove(folder: Path) -> None:
+    """What was told to end may write a last file while the folder goes."""
+    for _ in range(TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
+        time.sleep(0.1)
 
 
 def up(

@@ -35,7 +35,8 @@ def mutate(module: ModuleType) -> None:
             _without(
                 module,
                 "_UNCONFIRMED",
-                "AND a.started_at <= clock_timestamp() - make_interval(secs => :quiet_s)",
+                "- make_interval(secs => :quiet_s\n"
+                "          + CASE m.mode WHEN 'sandbox' THEN :sandbox_lag_s ELSE :lag_s END)",
             )
         case "ask at once and believe it", "worker.pipeline.settle":
             module.EMPTY_ANSWERS_NEEDED = 1

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 from celery import beat
-from celery.worker import consumer, state
+from celery.worker import consumer, heartbeat, state
 from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES, redis
 from redis.exceptions import ConnectionError as ConnectionLost
@@ -44,6 +44,18 @@ class Transport(redis.Transport):  # type: ignore[misc]  # kombu has no types
 
 # By the name in the broker's URL, which Flower and the logs go by too.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:Transport"))
+
+
+class Heart(heartbeat.Heart):  # type: ignore[misc]  # celery has no types
+    """Tries once. Celery's own tries without end: of a broker that accepts connections and says nothing, the
+    worker's main process would wait in here, hear nothing else and log nothing.
+    """
+
+    def _send(self, event: str, retry: bool = True) -> Any:  # noqa: ARG002  # not ours to choose
+        return super()._send(event, retry=False)
+
+
+heartbeat.Heart = Heart
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types

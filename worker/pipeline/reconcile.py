@@ -75,5 +75,9 @@ def _miss_dates(connection: Connection, version: Version, by: str) -> int:
     zone, now = ZoneInfo(policy.portfolio.timezone), plan_store.now(connection)
     due_on, missed = catch_up(policy.schedule.at, zone, now, last_on, since)
     days = missed if due_on is None else [*missed, due_on]
-    epoch.record_missed(connection, portfolio=policy.portfolio.id, days=days, by=by)
+    # Made after the backup, and not in it: they are not run again.
+    why = "epoch: a run of it is not in the backup"
+    plan_store.record_missed(
+        connection, portfolio=policy.portfolio.id, days=days, requested_by=by, reason=why
+    )
     return len(days)

@@ -1,8 +1,5 @@
 """Which database this is, and what becomes of open work in one that is older than what was sent from it."""
 
-from collections.abc import Sequence
-from datetime import date
-
 from sqlalchemy import Connection, text
 
 _BIND = """
@@ -85,15 +82,3 @@ def give_up_planning(connection: Connection) -> int:
         WHERE state = 'todo'
     """)
     return connection.execute(sql).rowcount
-
-
-def record_missed(connection: Connection, *, portfolio: str, days: Sequence[date], by: str) -> None:
-    """Dates whose run is not in the backup, and was made all the same: they are not run again."""
-    sql = text("""
-        INSERT INTO runs
-            (portfolio_id, business_on, policy_hash, mode, state, tier_floors, requested_by, reason)
-        SELECT p.id, d, p.policy_hash, p.mode, 'missed', '{}', :by, 'epoch: a run of it is not in the backup'
-        FROM portfolios p, unnest(CAST(:days AS date[])) AS d WHERE p.id = :portfolio
-        ON CONFLICT DO NOTHING
-    """)
-    connection.execute(sql, {"portfolio": portfolio, "days": list(days), "by": by})

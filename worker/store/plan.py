@@ -111,16 +111,24 @@ def create_run(
     return get_run(connection, run_id)
 
 
-def record_missed(connection: Connection, *, portfolio: str, days: Sequence[date], requested_by: str) -> None:
-    """Leaves a row for each due date on which nothing ran."""
+def record_missed(
+    connection: Connection,
+    *,
+    portfolio: str,
+    days: Sequence[date],
+    requested_by: str,
+    reason: str = "nothing ran on that day",
+) -> None:
+    """Leaves a row for each due date that gets no run any more."""
     sql = text("""
         INSERT INTO runs
             (portfolio_id, business_on, policy_hash, mode, state, tier_floors, requested_by, reason)
-        SELECT p.id, d, p.policy_hash, p.mode, 'missed', '{}', :requested_by, 'nothing ran on that day'
+        SELECT p.id, d, p.policy_hash, p.mode, 'missed', '{}', :requested_by, :reason
         FROM portfolios p, unnest(CAST(:days AS date[])) AS d WHERE p.id = :portfolio
         ON CONFLICT DO NOTHING
     """)
-    connection.execute(sql, {"portfolio": portfolio, "days": list(days), "requested_by": requested_by})
+    values = {"portfolio": portfolio, "days": list(days), "requested_by": requested_by, "reason": reason}
+    connection.execute(sql, values)
 
 
 def get_run(connection: Connection, run_id: UUID) -> Run:

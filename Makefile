@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo up test lint unit bench chaos audit lock clean
+.PHONY: demo up test lint unit faults bench chaos audit lock clean
 
 demo: .venv/ready
 	@$(BIN)/dunlin demo
@@ -19,9 +19,13 @@ lint: .venv/ready
 	$(BIN)/lint-imports
 	$(BIN)/dunlin templates check
 
+# Of the fault suite only the short chaos: the whole of it takes as long as all the rest.
 unit: .venv/ready
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report= --ignore-glob='tests/faults/test_[!c]*'
+
+faults: .venv/ready
+	$(BIN)/pytest -n 2 --dist worksteal tests/faults
 
 SCALE ?= 100000
 RECEIPTS ?= 5000

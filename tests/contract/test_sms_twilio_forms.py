@@ -73,7 +73,7 @@ def test_what_twilio_cannot_carry_is_refused_before_it_is_sent(name: str) -> Non
     ],
 )
 def test_the_last_good_value_of_each_limit_is_built(message: OutgoingMessage) -> None:
-    assert adapter().build(message)["to"] == message.address
+    assert adapter().build(message)["To"] == message.address
 
 
 MISSING: dict[str, tuple[TwilioSms, str]] = {

@@ -26,7 +26,7 @@ from worker.rendering.catalogue import Catalogue, default_root
 from worker.rulepacks.load import Shelf
 from worker.store import claim as claim_store
 from worker.store import outcome as outcome_store
-from worker.store.claim import Content
+from worker.store.begin import Content, begin
 from worker.store.engine import autocommit
 from worker.store.outcome import Outcome
 
@@ -264,7 +264,7 @@ class Sender:
             for row in rows
         ]
         with autocommit(self.engine) as connection:
-            return claim_store.begin(
+            return begin(
                 connection, token=self.token, provider="twilio", template_hash="t", contents=contents
             )
 

@@ -101,7 +101,7 @@ def test_a_worker_that_was_stopped_too_long_is_refused_and_nothing_counts(
     prompt = adapter.send
 
     async def stopped(payload: Any) -> Any:
-        until = payload["send_at"] - timedelta(seconds=LEAST_S)
+        until = datetime.fromisoformat(payload["SendAt"]) - timedelta(seconds=LEAST_S)
         await asyncio.sleep((until - datetime.now(UTC)).total_seconds() + 0.05)
         return await prompt(payload)
 

@@ -350,7 +350,7 @@ def test_two_processes_that_find_out_at_once_sound_one_alarm(
     fill(portfolio(amended, providers={"sms": providers}), 4)
     with autocommit(book.engine) as connection:
         (due,) = claim.due_portfolios(connection, "sms")
-    both = [next(carriers(wired, "sms", due)) for _ in range(2)]
+        both = [next(carriers(wired, connection, "sms", due)) for _ in range(2)]
     with capture_logs() as logs:
         for each in both:
             each.misconfigured(wired, "20003")

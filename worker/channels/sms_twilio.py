@@ -1,8 +1,9 @@
-"""SMS through Twilio's Messages API: the SDK's asynchronous client over one pooled aiohttp session."""
+"""SMS through Twilio's Messages API over one pooled session; the SDK reads listings and checks signatures."""
 
+import json
 import re
-from collections.abc import Sequence
-from datetime import date, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, timedelta
 from hashlib import sha256
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlsplit
@@ -30,7 +31,7 @@ from worker.channels.base import (
     WebhookRequest,
 )
 from worker.channels.twilio_codes import SUPPRESSES, status
-from worker.channels.twilio_http import API, TwilioHttp, seconds
+from worker.channels.twilio_http import API, TwilioHttp, basic, seconds
 from worker.domain.message import InFlight, MessageRef, OutgoingMessage
 
 RETRY_CALLBACKS: Final = "#rc=3&rp=all"
@@ -51,7 +52,7 @@ TRIAL_PREFIX: Final = "Sent from your Twilio trial account - "
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _UNREADABLE = (TwilioException, ValueError, TypeError, AttributeError, LookupError, RecursionError)
-"""What the SDK raises over a 2xx that is not the JSON it expects."""
+"""What reading a 2xx raises that is not the JSON it should be."""
 
 
 class TwilioSms:
@@ -74,14 +75,22 @@ class TwilioSms:
         options = config.options
         self._account_sid = options.get("account_sid", "")
         self._http = TwilioHttp(options, self.capabilities.concurrency)
+        user = options.get("api_key_sid") or self._account_sid
+        password = options.get("api_key_secret") or options.get("auth_token", "")
         client = Client(
-            options.get("api_key_sid") or self._account_sid,
-            options.get("api_key_secret") or options.get("auth_token"),
+            user,
+            password,
             self._account_sid,
             http_client=self._http,
             environment={"": ""},  # an empty one would make the SDK read ours, TWILIO_EDGE included
         )
         self._messages = client.messages
+        self._url = f"{self._http.base_url}/2010-04-01/Accounts/{self._account_sid}/Messages.json"
+        self._headers = {
+            "Authorization": basic(user, password),
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Accept": "application/json",
+        }
         tokens = (options.get("auth_token"), options.get("previous_auth_token"))
         self._validators = [RequestValidator(token) for token in tokens if token]
 
@@ -110,8 +119,8 @@ class TwilioSms:
         for name in ("timeout_s", "connect_timeout_s"):
             seconds(options, name, 1.0)
 
-    def build(self, message: OutgoingMessage) -> dict[str, Any]:
-        """The arguments of the SDK's create.
+    def build(self, message: OutgoingMessage) -> dict[str, str]:
+        """The form that creates a Message resource.
 
         Raises:
             ContentRejected: no text, or more than Twilio carries.
@@ -130,28 +139,31 @@ class TwilioSms:
             raise Misconfigured("the policy names neither messaging_service_sid nor sms_from")
         if message.leaves_at and not sender.messaging_service_sid:
             raise Misconfigured("a scheduled message needs messaging_service_sid")
-        payload: dict[str, Any] = {
-            "to": message.address,
-            "body": text,
-            "status_callback": f"{self._config.public_url}/webhooks/twilio/status"
+        form = {
+            "To": message.address,
+            "Body": text,
+            "StatusCallback": f"{self._config.public_url}/webhooks/twilio/status"
             f"?b={ref.business_on}&m={ref.message_id}&a={ref.attempt_id}{RETRY_CALLBACKS}",
-            "validity_period": min(MAX_VALIDITY_S, message.send_before_s),
+            "ValidityPeriod": str(min(MAX_VALIDITY_S, message.send_before_s)),
         }
         if message.leaves_at:
-            payload |= {"schedule_type": "fixed", "send_at": message.leaves_at}
+            form["ScheduleType"] = "fixed"
+            form["SendAt"] = message.leaves_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         if sender.messaging_service_sid:
-            return payload | {"messaging_service_sid": sender.messaging_service_sid}
-        return payload | {"from_": sender.sms_from}
+            return form | {"MessagingServiceSid": sender.messaging_service_sid}
+        return form | {"From": sender.sms_from}
 
-    async def send(self, payload: dict[str, Any]) -> Accepted:
+    async def send(self, payload: Mapping[str, str]) -> Accepted:
         """One POST. A `DeliveryError` says whether Twilio may have the message."""
+        answer = await self._http.post(self._url, payload, self._headers)
         try:
-            created = await self._messages.create_async(**payload)
+            created = json.loads(answer)
+            sid, said = created["sid"], status(created.get("status"))
         except _UNREADABLE as error:
             raise OutcomeUnknown(f"unreadable 2xx: {type(error).__name__}") from None  # it holds the answer
-        if not (isinstance(created.sid, str) and created.sid):
+        if not (isinstance(sid, str) and sid):
             raise OutcomeUnknown("2xx without a sid")
-        return Accepted(created.sid, status(created.status))
+        return Accepted(sid, said)
 
     async def find(self, attempt: InFlight) -> Found | None:
         """Looks for the attempt's text among what Twilio holds for the number.

@@ -8,6 +8,7 @@ from typing import Any, Final
 import aiohttp
 from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
+from yarl import URL
 
 from worker.channels.base import Misconfigured, OutcomeUnknown, Transient
 from worker.channels.twilio_codes import refusal
@@ -28,6 +29,11 @@ class TwilioHttp(AsyncHttpClient):  # type: ignore[misc]  # the SDK ships no typ
         self._base_url = options.get("base_url", "").rstrip("/") or API
         self._session: aiohttp.ClientSession | None = None
 
+    @property
+    def base_url(self) -> str:
+        """Where requests go, without a slash at its end."""
+        return self._base_url
+
     async def request(  # the SDK's signature; its timeout and allow_redirects are not used
         self,
         method: str,
@@ -41,13 +47,22 @@ class TwilioHttp(AsyncHttpClient):  # type: ignore[misc]  # the SDK ships no typ
         url = self._base_url + uri.removeprefix(API)
         head = dict(headers or {})
         if auth:
-            head["Authorization"] = "Basic " + b64encode(":".join(auth).encode()).decode()
+            head["Authorization"] = basic(*auth)
+        return await self._exchange(method, url, params=params, data=data, headers=head)
+
+    async def post(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> str:
+        """One request that is ready to go: what the SDK does around it costs as much as the request.
+
+        `yarl` writes the form, in a seventh of the time that the standard library takes.
+        """
+        body = URL.build(query=form).raw_query_string.encode()
+        return str((await self._exchange("POST", url, data=body, headers=headers)).text)
+
+    async def _exchange(self, method: str, url: str, **request: Any) -> Response:
         session = self._session or self._open()
         try:
             # On a stale connection aiohttp repeats a request by itself, but only an idempotent one: no POST.
-            async with session.request(
-                method, url, params=params, data=data, headers=head, allow_redirects=False
-            ) as response:
+            async with session.request(method, url, allow_redirects=False, **request) as response:
                 text = (await response.read()).decode("utf-8", "replace")
         except aiohttp.InvalidURL:
             raise Misconfigured("base_url is not a URL") from None  # a listing's URL holds the number
@@ -75,6 +90,11 @@ class TwilioHttp(AsyncHttpClient):  # type: ignore[misc]  # the SDK ships no typ
         if self._session:
             await self._session.close()
             self._session = None
+
+
+def basic(user: str, password: str) -> str:
+    """The header `Authorization` (RFC 7617)."""
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
 def seconds(options: Mapping[str, str], name: str, default: float) -> float:

@@ -28,10 +28,11 @@ from worker.pipeline.runtime import Runtime
 from worker.pipeline.seen import History, as_kept, candidate_of
 from worker.store import admit as store
 from worker.store import history as history_store
-from worker.store import plan as plan_store
 from worker.store.admit import Decision
+from worker.store.engine import autocommit
 
-BATCH = 500
+BATCH = 1000
+"""Messages that are decided in one transaction."""
 
 log = structlog.get_logger()
 
@@ -48,7 +49,7 @@ def admit_due(runtime: Runtime) -> AdmitSummary:
     """Decides planned messages until none is left or time is up."""
     go_on, counts = runtime.box(), Counter[str]()
     runtime.policies.refresh()
-    with runtime.engine.connect() as connection:
+    with autocommit(runtime.engine) as connection:
         shards = store.shards_waiting(connection)
     if shards and not runtime.policies.packs_kept:
         with runtime.engine.begin() as connection:
@@ -56,13 +57,14 @@ def admit_due(runtime: Runtime) -> AdmitSummary:
         runtime.policies.packs_kept = True
     # Workers start at different ends, so that they do not queue up for the same locks.
     runtime.random.shuffle(shards)
-    for shard in shards:
-        while go_on():
-            with runtime.engine.begin() as connection:
-                decided = admit_batch(connection, runtime.policies, shard)
-            counts += decided
-            if sum(decided.values()) < BATCH:
-                break
+    with runtime.engine.connect() as connection:
+        for shard in shards:
+            while go_on():
+                with connection.begin():
+                    decided = admit_batch(connection, runtime.policies, shard)
+                counts += decided
+                if sum(decided.values()) < BATCH:
+                    break
     if counts:
         log.info("admit.done", **counts)
     return AdmitSummary(sum(counts.values()), dict(counts))
@@ -70,14 +72,14 @@ def admit_due(runtime: Runtime) -> AdmitSummary:
 
 def admit_batch(connection: Connection, policies: Policies, shard: int) -> Counter[str]:
     """One batch of one shard, in the caller's transaction; empty: nothing to do, or someone else does it."""
-    return decide_batch(connection, policies, shard) if store.try_lock_shard(connection, shard) else Counter()
+    now = store.try_lock_shard(connection, shard)
+    return decide_batch(connection, policies, shard, now) if now else Counter()
 
 
 def decide_batch(
-    connection: Connection, policies: Policies, shard: int, *, run_id: UUID | None = None
+    connection: Connection, policies: Policies, shard: int, now: datetime, *, run_id: UUID | None = None
 ) -> Counter[str]:
     """The verdicts on one batch of a shard, of one run or of all; the caller holds the shard."""
-    now = plan_store.now(connection)
     rows = store.batch(connection, shard, now, BATCH, run_id)
     if not rows:
         return Counter()

@@ -126,8 +126,9 @@ def dry_scan(
 def _dry_plan(connection: Connection, policies: Policies, run: Run, loaded: LoadedPolicy) -> None:
     while (shard := plan_store.take_shard(connection, run)) is not None:
         plan_store.plan_shard(connection, run, shard, loaded.tiers, dry_run=True)
+    now = plan_store.now(connection)
     for number in range(ADMISSION_SHARDS):
-        while decide_batch(connection, policies, number, run_id=run.id):
+        while decide_batch(connection, policies, number, now, run_id=run.id):
             pass
 
 

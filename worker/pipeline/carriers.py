@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from worker.channels.base import Channel
@@ -135,17 +136,17 @@ class Carrier:
         return {"portfolio": share.portfolio, "channel": share.channel, "provider": share.provider}
 
 
-def carriers(runtime: Runtime, channel: str, portfolio: DuePortfolio) -> Iterator[Carrier]:
+def carriers(
+    runtime: Runtime, connection: Connection, channel: str, portfolio: DuePortfolio
+) -> Iterator[Carrier]:
     """The providers that may carry something now, in the policy's order.
 
     The first that can carries everything that has to go to none in particular. One whose breaker is open is
     left out, and its messages stay scheduled; when its time has come, one process may try it with a few.
     """
-    with autocommit(runtime.engine) as connection:
-        policy = runtime.policies.one(connection, portfolio.policy_hash).policy
-        breakers = senders.breakers(connection, portfolio.id, channel)
+    policy = runtime.policies.one(connection, portfolio.policy_hash).policy
     order = policy.providers.get(channel, ())
-    known = {name: breakers.get(name, Breaker()) for name in order}
+    known = {name: portfolio.breakers.get(name, Breaker()) for name in order}
     usable = [name for name in order if known[name].state == "closed"]
     free = True
     for provider in order:
@@ -162,23 +163,22 @@ def carriers(runtime: Runtime, channel: str, portfolio: DuePortfolio) -> Iterato
             breaker=known[provider],
             wanted=0,
         )
-        if _may_carry(runtime, carrier):
+        if _may_carry(runtime, connection, carrier):
             free = False
             yield carrier
         elif carrier.breaker.state == "closed":
             free = False
 
 
-def _may_carry(runtime: Runtime, carrier: Carrier) -> bool:
+def _may_carry(runtime: Runtime, connection: Connection, carrier: Carrier) -> bool:
     """Counts what is due for it; takes the right to try, if it is open and its time has come."""
     share = carrier.share
-    with autocommit(runtime.engine) as connection:
-        carrier.wanted = claim.due(connection, share, runtime.timing.claim_batch)
-        if not carrier.wanted or carrier.breaker.state == "closed":
-            return carrier.wanted > 0
-        lease_s = runtime.timing.lease_s
-        if not senders.try_again(connection, share.portfolio, share.channel, share.provider, lease_s):
-            return False
+    carrier.wanted = claim.due(connection, share, runtime.timing.claim_batch)
+    if not carrier.wanted or carrier.breaker.state == "closed":
+        return carrier.wanted > 0
+    lease_s = runtime.timing.lease_s
+    if not senders.try_again(connection, share.portfolio, share.channel, share.provider, lease_s):
+        return False
     carrier.breaker = Breaker("half_open", carrier.breaker.recent, carrier.breaker.trips)
     carrier.wanted = min(carrier.wanted, PROBES)
     return True

@@ -16,7 +16,7 @@ from worker.domain.message import AccountFacts, MessageFacts, MessageRef, Outgoi
 from worker.pipeline.policies import LoadedPolicy
 from worker.pipeline.runtime import Runtime
 from worker.rendering.facts import popup_extra
-from worker.store.claim import Content
+from worker.store.begin import Content
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,9 @@ class _World:
             decided = True
             while decided:
                 with scratch.at(self._connection, self._now):
-                    decided = bool(decide_batch(self._connection, self._policies, shard, run_id=run_id))
+                    decided = bool(
+                        decide_batch(self._connection, self._policies, shard, self._now, run_id=run_id)
+                    )
 
     def _approve(self) -> None:
         self._now += TO_APPROVE

@@ -91,10 +91,13 @@ def shards_waiting(connection: Connection) -> list[int]:
     return list(connection.execute(sql).scalars())
 
 
-def try_lock_shard(connection: Connection, shard: int) -> bool:
-    """Until the transaction ends nobody else admits borrowers of this shard; False: someone else does."""
-    sql = text("SELECT pg_try_advisory_xact_lock(:space, :shard)")
-    return bool(connection.execute(sql, {"space": _SHARDS, "shard": shard}).scalar_one())
+def try_lock_shard(connection: Connection, shard: int) -> datetime | None:
+    """Until the transaction ends nobody else admits borrowers of this shard. Returns Dunlin's time, in one
+    round trip; None: someone else does.
+    """
+    sql = text("SELECT dunlin_now() FROM pg_try_advisory_xact_lock(:space, :shard) AS l(mine) WHERE l.mine")
+    at: datetime | None = connection.execute(sql, {"space": _SHARDS, "shard": shard}).scalar()
+    return at
 
 
 def lock_addresses(connection: Connection, addresses: Iterable[str]) -> None:

@@ -3,13 +3,14 @@ them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
+from worker.domain.breaker import Breaker
 from worker.store.addresses import ADDRESS, SUPPRESSION
 
 FOR_PROVIDER = """(m.next_provider = :provider OR (:free AND (
@@ -18,45 +19,27 @@ FOR_PROVIDER = """(m.next_provider = :provider OR (:free AND (
 
 _CLAIM = text(f"""
 WITH clock AS MATERIALIZED (
-    SELECT t.now, CAST(t.now AT TIME ZONE p.timezone AS date) AS today, p.mode
+    SELECT t.now, CAST(t.now AT TIME ZONE p.timezone AS date) AS today, p.mode,
+           date_trunc('second', clock_timestamp()) + make_interval(secs => CAST(:lead_s AS float8))
+               AS leaves_at
     FROM (SELECT dunlin_live_now() AS now) t, portfolios p WHERE p.id = :portfolio
 ), due AS MATERIALIZED (
     SELECT m.* FROM messages m
     WHERE m.state = 'scheduled' AND m.channel = :channel AND m.portfolio_id = :portfolio
       AND m.send_at <= (SELECT now FROM clock) AND {FOR_PROVIDER} AND least(m.crashes, 2) = :crashes
       AND NOT EXISTS (
-          SELECT FROM pauses x WHERE x.resumed_at IS NULL AND (x.until_at IS NULL OR x.until_at >
-          clock_timestamp())
+          SELECT FROM pauses x
+          WHERE x.resumed_at IS NULL AND (x.until_at IS NULL OR x.until_at > clock_timestamp())
             AND (x.portfolio_id IS NULL OR x.portfolio_id = :portfolio)
             AND (x.channel IS NULL OR x.channel = :channel))
       AND NOT EXISTS (SELECT FROM stops s WHERE s.portfolio_id = :portfolio)
     ORDER BY m.send_at LIMIT :limit FOR UPDATE SKIP LOCKED
-), owing AS MATERIALIZED (
-    -- A message keeps those of its accounts that are still overdue and free of holds.
-    SELECT d.id AS message_id, a.external_id, a.principal, a.amount_due, a.due_on, c.today - a.due_on AS dpd,
-           a.daily_late_rate, h.type AS hold
-    FROM due d JOIN message_accounts x ON x.business_on = d.business_on AND x.message_id = d.id
-    JOIN accounts a ON a.id = x.account_id CROSS JOIN clock c
-    LEFT JOIN LATERAL (
-        SELECT min(h.type) AS type FROM holds h
-        WHERE h.borrower_id = a.borrower_id AND (h.account_id IS NULL OR h.account_id = a.id)
-          AND h.lifted_at IS NULL AND h.starts_at <= c.now AND (h.ends_at IS NULL OR h.ends_at > c.now)
-    ) h ON true
-    WHERE a.amount_due > 0 AND a.closed_on IS NULL AND a.due_on < c.today
-), kept AS (
-    SELECT message_id, min(hold) AS hold, count(*) FILTER (WHERE hold IS NULL) AS free,
-           max(dpd) FILTER (WHERE hold IS NULL) AS dpd, max(amount_due) FILTER (WHERE hold IS NULL) AS amount,
-           jsonb_agg(jsonb_build_array(
-                     external_id, CAST(principal AS text), CAST(amount_due AS text), due_on, dpd,
-                     CAST(daily_late_rate AS text)) ORDER BY dpd DESC, external_id)
-               FILTER (WHERE hold IS NULL) AS accounts
-    FROM owing GROUP BY message_id
 ), facts AS (
     SELECT m.business_on, m.id, m.tier, m.send_before, m.attempts, m.next_provider, r.policy_hash,
            b.external_id AS borrower, b.name,
-           {ADDRESS} AS address, k.accounts, c.now, c.today, CASE
+           {ADDRESS} AS address, k.accounts, c.now, c.today, c.leaves_at, CASE
             WHEN m.expires_at <= c.now THEN 'expired'
-            WHEN k.message_id IS NULL OR m.mode <> c.mode OR k.free = 0 THEN 'cancelled'
+            WHEN k.owing = 0 OR m.mode <> c.mode OR k.free = 0 THEN 'cancelled'
             WHEN k.dpd < CAST(r.tier_floors #>> ARRAY[m.tier, 'dpd'] AS int) AND k.amount < coalesce(
                 CAST(r.tier_floors #>> ARRAY[m.tier, 'amount'] AS numeric), 'Infinity') THEN 'cancelled'
             WHEN s.reason IS NOT NULL THEN 'suppressed'
@@ -66,7 +49,7 @@ WITH clock AS MATERIALIZED (
             ELSE 'sending'
            END AS state, CASE
             WHEN m.expires_at <= c.now THEN 'expired'
-            WHEN k.message_id IS NULL THEN 'paid'
+            WHEN k.owing = 0 THEN 'paid'
             WHEN m.mode <> c.mode THEN 'mode_changed'
             WHEN k.free = 0 THEN 'house.hold.' || k.hold
             WHEN k.dpd < CAST(r.tier_floors #>> ARRAY[m.tier, 'dpd'] AS int) AND k.amount < coalesce(
@@ -79,9 +62,28 @@ WITH clock AS MATERIALIZED (
             WHEN m.rules_hash <> :rules_hash THEN 'rules_changed'
            END AS reason
     FROM due m JOIN borrowers b ON b.id = m.borrower_id JOIN runs r ON r.id = m.run_id CROSS JOIN clock c
-    LEFT JOIN kept k ON k.message_id = m.id
-    LEFT JOIN LATERAL ({SUPPRESSION}) s ON true
+    -- A message keeps those of its accounts that are still overdue and free of holds.
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS owing, min(hold) AS hold, count(*) FILTER (WHERE hold IS NULL) AS free,
+               max(dpd) FILTER (WHERE hold IS NULL) AS dpd,
+               max(amount_due) FILTER (WHERE hold IS NULL) AS amount,
+               jsonb_agg(jsonb_build_array(
+                         external_id, CAST(principal AS text), CAST(amount_due AS text), due_on, dpd,
+                         CAST(daily_late_rate AS text)) ORDER BY dpd DESC, external_id)
+                   FILTER (WHERE hold IS NULL) AS accounts
+        FROM (
+            SELECT a.external_id, a.principal, a.amount_due, a.due_on, c.today - a.due_on AS dpd,
+                   a.daily_late_rate, (
+                       SELECT min(h.type) FROM holds h
+                       WHERE h.borrower_id = a.borrower_id AND (h.account_id IS NULL OR h.account_id = a.id)
+                         AND h.lifted_at IS NULL AND h.starts_at <= c.now
+                         AND (h.ends_at IS NULL OR h.ends_at > c.now)) AS hold
+            FROM message_accounts x JOIN accounts a ON a.id = x.account_id
+            WHERE x.business_on = m.business_on AND x.message_id = m.id
+              AND a.amount_due > 0 AND a.closed_on IS NULL AND a.due_on < c.today) AS owing
+    ) k LEFT JOIN LATERAL ({SUPPRESSION}) s ON true
 ), moved AS (
+    -- By key alone: `due` holds the rows, and a second look at their state would read all that are scheduled.
     UPDATE messages m SET state = f.state, reason = f.reason,
         attempt_id = CASE WHEN f.state = 'sending' THEN uuidv7() ELSE m.attempt_id END,
         lease_token = CASE WHEN f.state = 'sending' THEN CAST(:token AS uuid) ELSE m.lease_token END,
@@ -89,68 +91,19 @@ WITH clock AS MATERIALIZED (
         END, attempted_at = CASE WHEN f.state = 'sending' THEN clock_timestamp() ELSE m.attempted_at END,
         decide_at = CASE WHEN f.state <> 'planned' THEN m.decide_at
                          WHEN f.reason = 'window_closed' THEN greatest(f.now, m.send_before) ELSE f.now END
-    FROM facts f WHERE m.business_on = f.business_on AND m.id = f.id AND m.state = 'scheduled'
-    RETURNING m.business_on, m.id, m.attempt_id, m.state, m.lease_until
+    FROM facts f WHERE m.business_on = f.business_on AND m.id = f.id
+    RETURNING m.business_on, m.id, m.attempt_id, m.state, f.reason, f.tier, f.attempts, f.policy_hash,
+              f.borrower, f.name, f.address, f.accounts, f.today, f.next_provider, f.leaves_at,
+              EXTRACT(EPOCH FROM f.send_before - f.now) - :deadline_s - coalesce(CAST(:lead_s AS float8), 0)
+                  AS send_before_s
 ), attempted AS (
     INSERT INTO attempts (business_on, id, message_id, n, token, worker, claimed_at, provider, leaves_at)
-    SELECT v.business_on, v.attempt_id, v.id, f.attempts + 1, CAST(:token AS uuid), :worker,
-           clock_timestamp(), :provider,
-           date_trunc('second', clock_timestamp()) + make_interval(secs => CAST(:lead_s AS float8))
-    FROM moved v JOIN facts f ON f.business_on = v.business_on AND f.id = v.id WHERE v.state = 'sending'
-    RETURNING business_on, id, leaves_at
+    SELECT business_on, attempt_id, id, attempts + 1, CAST(:token AS uuid), :worker, clock_timestamp(),
+           :provider, leaves_at
+    FROM moved WHERE state = 'sending'
 )
-SELECT f.business_on, f.id, v.attempt_id, v.state, f.reason, f.tier, f.attempts, f.policy_hash, f.borrower,
-f.name,
-       f.address, f.accounts, f.today, f.next_provider, a.leaves_at,
-       EXTRACT(EPOCH FROM f.send_before - f.now) - :deadline_s - coalesce(CAST(:lead_s AS float8), 0)
-           AS send_before_s
-FROM facts f JOIN moved v ON v.business_on = f.business_on AND v.id = f.id
-LEFT JOIN attempted a ON a.business_on = v.business_on AND a.id = v.attempt_id
+SELECT * FROM moved
 """)  # noqa: S608  # the address expression is a constant of ours
-
-_BEGIN = text("""
-WITH v AS (
-    SELECT * FROM unnest(CAST(:business_on AS date[]), CAST(:message_id AS uuid[]), CAST(:attempt_id AS
-    uuid[]),
-        CAST(:address AS text[]), CAST(:subject AS text[]), CAST(:text AS text[]), CAST(:html AS text[]),
-        CAST(:extra AS text[]), CAST(:sha256 AS text[]))
-        AS v(business_on, message_id, attempt_id, address, subject, text, html, extra, sha256)
-), ours AS (
-    -- Message before attempt, everywhere: the order of locks that cannot deadlock with settling.
-    SELECT v.* FROM messages m JOIN v ON m.business_on = v.business_on AND m.id = v.message_id
-    WHERE m.state = 'sending' AND m.lease_token = CAST(:token AS uuid) AND m.attempt_id = v.attempt_id
-      AND m.lease_until > clock_timestamp() AND dunlin_live_now() IS NOT NULL
-    ORDER BY m.business_on, m.id FOR UPDATE OF m
-), started AS (
-    UPDATE attempts a SET started_at = clock_timestamp(), provider = :provider FROM ours o
-    WHERE a.business_on = o.business_on AND a.id = o.attempt_id AND a.started_at IS NULL
-    RETURNING a.id
-)
-INSERT INTO message_contents (business_on, attempt_id, message_id, address, subject, text, html, extra,
-sha256,
-                              template_hash)
-SELECT o.business_on, o.attempt_id, o.message_id, o.address, o.subject, o.text, o.html, CAST(o.extra AS
-jsonb),
-       o.sha256, :template_hash
-FROM ours o JOIN started s ON s.id = o.attempt_id
-RETURNING attempt_id
-""")
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What an attempt is about to say, in the form in which it is kept."""
-
-    business_on: date
-    message_id: UUID
-    attempt_id: UUID
-    address: str = field(repr=False)
-    subject: str | None = field(repr=False)
-    text: str = field(repr=False)
-    html: str | None = field(repr=False)
-    extra: str
-    """JSON of the structured facts."""
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +114,17 @@ class DuePortfolio:
     policy_hash: str
     """Its policy of today: it says who carries the channel."""
     mode: str
+    breakers: dict[str, Breaker]
+    """Of its senders on the channel, by provider; one without any has had no trouble."""
 
 
 def due_portfolios(connection: Connection, channel: str) -> list[DuePortfolio]:
     """In the order of their ids."""
     sql = text("""
-        SELECT p.id, p.policy_hash, p.mode FROM portfolios p, (SELECT dunlin_now() AS now) AS t
+        SELECT p.id, p.policy_hash, p.mode, (
+                   SELECT jsonb_object_agg(s.provider, jsonb_build_array(s.state, s.recent, s.trips))
+                   FROM senders s WHERE s.portfolio_id = p.id AND s.channel = :channel) AS senders
+        FROM portfolios p, (SELECT dunlin_now() AS now) AS t
         WHERE EXISTS (SELECT FROM messages m WHERE m.state = 'scheduled' AND m.channel = :channel
                       AND m.portfolio_id = p.id AND m.send_at <= t.now)
           AND NOT EXISTS (
@@ -177,7 +135,11 @@ def due_portfolios(connection: Connection, channel: str) -> list[DuePortfolio]:
           AND p.id NOT IN (SELECT portfolio_id FROM stops)
         ORDER BY p.id
     """)
-    return [DuePortfolio(*row) for row in connection.execute(sql, {"channel": channel})]
+    found = []
+    for number, policy_hash, mode, senders in connection.execute(sql, {"channel": channel}):
+        breakers = {provider: Breaker(*values) for provider, values in (senders or {}).items()}
+        found.append(DuePortfolio(number, policy_hash, mode, breakers))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,15 +205,6 @@ def claim(
 
 LEAST_WINDOW_S = 60
 """A message is not posted when less of its window is left: Twilio's shortest useful ValidityPeriod."""
-
-
-def begin(
-    connection: Connection, *, token: UUID, provider: str, template_hash: str, contents: Sequence[Content]
-) -> set[UUID]:
-    """Stores the texts and marks the attempts as started; only the attempts returned may be posted."""
-    columns = {name: [getattr(content, name) for content in contents] for name in Content.__slots__}
-    fixed = {"token": token, "provider": provider, "template_hash": template_hash}
-    return set(connection.execute(_BEGIN, {**columns, **fixed}).scalars())
 
 
 def next_due_at(connection: Connection) -> datetime | None:

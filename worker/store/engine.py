@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine
@@ -105,10 +105,16 @@ def _first_line(error: DBAPIError) -> str:
 
 
 def insist(
-    engine: Engine, work: Callable[[Connection], T], *, tries: int = 6, first_wait_s: float = 0.2
+    engine: Engine,
+    work: Callable[[Connection], T],
+    *,
+    first: Connection | None = None,
+    tries: int = 6,
+    first_wait_s: float = 0.2,
 ) -> T:
     """Runs one statement until it is known to be committed, through lost connections, deadlocks, lock
-    timeouts, and times in which nothing can be written.
+    timeouts, and times in which nothing can be written. The first try is on an autocommitting connection that
+    the caller has, if it has one.
 
     Only for work that may run twice: when a connection breaks at the commit, nobody knows whether it was.
 
@@ -117,7 +123,7 @@ def insist(
     """
     for attempt in range(tries):
         try:
-            with autocommit(engine) as connection:
+            with nullcontext(first) if first and not first.invalidated else autocommit(engine) as connection:
                 return work(connection)
         except DBAPIError as error:
             passing = isinstance(error, OperationalError) or error.connection_invalidated or unwritable(error)

@@ -23,16 +23,6 @@ class Troubled:
     """None: a person has to put something right, and resume."""
 
 
-def breakers(connection: Connection, portfolio: str, channel: str) -> dict[str, Breaker]:
-    """By provider."""
-    sql = text("""
-        SELECT provider, state, recent, trips FROM senders
-        WHERE portfolio_id = :portfolio AND channel = :channel
-    """)
-    rows = connection.execute(sql, {"portfolio": portfolio, "channel": channel})
-    return {row.provider: Breaker(row.state, row.recent, row.trips) for row in rows}
-
-
 def try_again(connection: Connection, portfolio: str, channel: str, provider: str, for_s: float) -> bool:
     """Takes the right to try an open sender whose time has come, for one worker and `for_s` seconds."""
     sql = text("""

@@ -14,6 +14,7 @@ from typing import Any
 
 MODULES = {
     "worker.store.claim",
+    "worker.store.begin",
     "worker.store.outcome",
     "worker.store.plan",
     "worker.store.admit",
@@ -74,6 +75,7 @@ def place(module: ModuleType) -> None:
 
 
 _AROUND = {
+    "worker.store.begin": ("begin",),
     "worker.store.outcome": ("finish",),
     "worker.store.plan": ("plan_shard",),
     "worker.store.admit": ("write",),
@@ -96,7 +98,7 @@ def _around(module: ModuleType, name: str) -> None:
 
 
 def _claim(module: ModuleType) -> None:
-    real_claim, real_begin = module.claim, module.begin
+    real_claim = module.claim
 
     def claim(connection: Any, **kwargs: Any) -> Any:
         _on["channel"] = kwargs["share"].channel
@@ -113,14 +115,7 @@ def _claim(module: ModuleType) -> None:
         connection.exec_driver_sql("COMMIT")
         return rows
 
-    def begin(*args: Any, **kwargs: Any) -> Any:
-        hit("begin.before")
-        begun = real_begin(*args, **kwargs)
-        if begun:
-            hit("begin.after")
-        return begun
-
-    module.claim, module.begin = claim, begin
+    module.claim = claim
 
 
 def _compose(module: ModuleType) -> None:
@@ -139,7 +134,7 @@ def _send(adapter: Any) -> None:
     async def send(self: Any, payload: Any) -> Any:
         hit("post.before")
         if isinstance(payload, dict):
-            hit(f"post.{payload['to']}")
+            hit(f"post.{payload['To']}")
         return await real(self, payload)
 
     adapter.send = send

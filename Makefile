@@ -27,13 +27,20 @@ unit: .venv/ready
 faults: .venv/ready
 	$(BIN)/pytest -n 2 --dist worksteal tests/faults
 
+# Each writes into build/bench.json; the report reads it and writes docs/bench.md.
 SCALE ?= 100000
 RECEIPTS ?= 5000
 bench: .venv/ready
+	rm -f build/bench.json
 	$(BIN)/python tests/bench/rules.py
 	$(BIN)/python tests/bench/plan.py --scale $(SCALE)
-	$(BIN)/python tests/bench/pipeline.py
+	$(BIN)/python tests/bench/curve.py --scale $(SCALE)
+	$(BIN)/python tests/bench/steps.py --messages $$(( $(SCALE) / 5 ))
+	$(BIN)/python tests/bench/pipeline.py --messages $$(( $(SCALE) / 20 ))
+	$(BIN)/python tests/bench/whole.py --scale $(SCALE)
+	$(BIN)/python tests/bench/hosts.py
 	$(BIN)/python tests/bench/receipts.py --receipts $(RECEIPTS)
+	$(BIN)/python tests/bench/report.py
 
 # Known vulnerabilities in what is locked; asks the index, and so needs a network.
 audit: .venv/ready

@@ -46,7 +46,7 @@ async def work() -> None:
     engine = make_engine(os.environ["DUNLIN_DATABASE_URL"], "bare")
     url = f"{os.environ['BENCH_PROVIDER_URL']}/2010-04-01/Accounts/AC0/Messages.json"
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
-    async with aiohttp.ClientSession(connector=connector, auth=aiohttp.BasicAuth("AC0", "token")) as session:
+    async with aiohttp.ClientSession(connector=connector) as session:
 
         async def post(row: object) -> tuple[int, str]:
             number, phone, name, amount, dpd = row  # type: ignore[misc]

@@ -4,13 +4,14 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,9 +36,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 BOOK = """
 INSERT INTO borrowers (external_id, name, zone, phone, email)
 SELECT 'B' || n, 'Name ' || n, 'Europe/London', '+4477' || lpad(CAST(n AS text), 8, '0'),
-       'b' || n || '@example.com' FROM generate_series(1, :scale) n;
+       'b' || n || '@example.com' FROM generate_series(1, :book) n;
 INSERT INTO accounts (portfolio_id, borrower_id, external_id, principal, amount_due, due_on, daily_late_rate)
-SELECT 'uk', b.id, 'A' || b.id, 5000, 100 + b.id % 900, :today - CAST(1 + b.id % 7 AS int), 0.0005
+SELECT 'uk', b.id, 'A' || b.id, 5000, CASE WHEN b.id % :each = 0 THEN 100 + b.id % 900 ELSE 0 END,
+       :today - CAST(1 + b.id / :each % 7 AS int), 0.0005
 FROM borrowers b;
 """
 EMPTY = """TRUNCATE messages, message_accounts, message_verdicts, message_contents, message_events, attempts,
@@ -52,15 +54,19 @@ class Ground:
     environment: dict[str, str]
     provider_url: str
     version: Version
+    postmaster: int
+    """The process that all of PostgreSQL's are children of."""
 
 
 @contextmanager
-def ground() -> Iterator[Ground]:
-    """PostgreSQL, Redis, the provider and an empty, migrated database; nothing is left of them."""
+def ground(*, latency_s: float = 0.0) -> Iterator[Ground]:
+    """PostgreSQL, Redis, the provider and an empty, migrated database; nothing is left of them. The provider
+    answers after `latency_s`.
+    """
     folder = Path(tempfile.mkdtemp(prefix="dunlin-bench-"))
     folder.chmod(0o755)  # the database runs as a user of its own when we are root
     try:
-        with local.servers(folder) as running, _provider() as url:
+        with local.servers(folder) as running, _provider(latency_s) as url:
             engine = make_engine(running.database_url, "bench")
             schema.migrate(engine)
             version = _policy(folder / "portfolios")
@@ -74,7 +80,8 @@ def ground() -> Iterator[Ground]:
                 "DUNLIN_LOG_LEVEL": "WARNING",
                 "BENCH_PROVIDER_URL": url,
             }
-            yield Ground(engine, environment, url, version)
+            postmaster = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
+            yield Ground(engine, environment, url, version, postmaster)
             engine.dispose()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -91,9 +98,9 @@ def _policy(folder: Path) -> Version:
 
 
 @contextmanager
-def _provider() -> Iterator[str]:
+def _provider(latency_s: float) -> Iterator[str]:
     process = subprocess.Popen(  # our own program
-        [sys.executable, str(HERE / "provider.py")], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(HERE / "provider.py"), str(latency_s)], stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
@@ -109,12 +116,13 @@ def taken(url: str) -> int:
         return int(re.sub(rb"\D", b"", answer.read()))
 
 
-def fill(engine: Engine, scale: int) -> None:
-    """A book of so many borrowers with one overdue account each."""
+def fill(engine: Engine, overdue: int, *, book: int = 0) -> None:
+    """A new book of borrowers with one account each; `overdue` of `book` owe something, or all."""
     today = datetime.now(UTC).date()
     with engine.begin() as connection:
+        connection.execute(text("TRUNCATE accounts, borrowers RESTART IDENTITY CASCADE"))
         for statement in filter(str.strip, BOOK.split(";")):
-            values = {"scale": scale, "today": today}
+            values = {"book": book or overdue, "each": (book or overdue) // overdue, "today": today}
             named = {name: value for name, value in values.items() if f":{name}" in statement}
             connection.execute(text(statement), named)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -131,8 +139,8 @@ def empty(engine: Engine) -> None:
         connection.execute(text("CHECKPOINT"))
 
 
-def plan_day(stage: Ground) -> int:
-    """Plans the whole of today's run in this process; returns how many messages. It is ten in the morning."""
+def create_run(stage: Ground) -> None:
+    """Today's run, to be planned. It is ten in the morning."""
     with stage.engine.begin() as connection:
         zone_day = datetime.now(UTC).date()
         ten = datetime.combine(zone_day, datetime.min.time(), UTC) + timedelta(hours=10)
@@ -141,6 +149,11 @@ def plan_day(stage: Ground) -> int:
         clock.move_to(connection, ten)
         run = plan.create(connection, stage.version, zone_day, "bench")
     assert run is not None
+
+
+def plan_day(stage: Ground) -> int:
+    """Plans the whole of today's run in this process; returns how many messages."""
+    create_run(stage)
     policies = Policies(Shelf(), Catalogue(default_root()))
     _, total = plan.plan_unfinished(stage.engine, policies, lambda: True)
     return total.messages
@@ -148,9 +161,10 @@ def plan_day(stage: Ground) -> int:
 
 @contextmanager
 def running(stage: Ground, *commands: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """These programs, each in a session of its own, which ends with them."""
+    """These programs, each in a session of its own, which ends with them. What they print is not shown."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     processes = [
-        subprocess.Popen(command, env=stage.environment, cwd=HERE, start_new_session=True)  # ours
+        subprocess.Popen(command, env=stage.environment, cwd=HERE, start_new_session=True, **quiet)  # ours
         for command in commands
     ]
     try:
@@ -183,6 +197,21 @@ def family(roots: list[int]) -> list[int]:
     return found
 
 
+def pool(root: int) -> list[int]:
+    """The pool's processes of a worker: those that work on tasks."""
+    found = []
+    for pid in family([root]):
+        with suppress(OSError):
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """How figures are written down."""
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
+
+
 def rss_mib(pid: int) -> float:
     """Resident memory of one process; 0: it has ended."""
     try:
@@ -198,6 +227,12 @@ def _ticks(pid: int) -> int:
     except OSError:
         return 0
     return sum(int(fields[place]) for place in (11, 12, 13, 14))
+
+
+def one(stage: Ground, sql: str) -> Any:
+    """A single value from the database."""
+    with stage.engine.begin() as connection:
+        return connection.execute(text(sql)).scalar_one()
 
 
 def wait_until(done: Callable[[], bool], limit_s: float = 3600.0) -> None:

@@ -20,7 +20,8 @@ from sqlalchemy import text
 
 from worker import logs
 
-WORKERS = 2
+PROCESSES = 2
+"""Of the bare loop and of the obvious way, and of those of ours that send; one more admits beside them."""
 CELERY = [
     sys.executable,
     "-m",
@@ -65,11 +66,7 @@ def measure(stage: ground.Ground, messages: int, obvious: int, runs: int) -> dic
     rate = {name: statistics.median(each["per_s"] for each in side) for name, side in found.items()}
     return {
         "sides": {
-            name: {
-                key: {"median": statistics.median(values), "least": min(values), "most": max(values)}
-                for key in side[0]
-                for values in [[each[key] for each in side]]
-            }
+            name: {key: ground.spread([each[key] for each in side]) for key in side[0]}
             for name, side in found.items()
         },
         "ratios": {
@@ -85,15 +82,15 @@ def pipeline(stage: ground.Ground, messages: int) -> dict[str, float]:
     planned = ground.plan_day(stage)
     before = ground.taken(stage.provider_url)
     memory: list[float] = []
-    stage.environment["DUNLIN_CONCURRENCY"] = str(WORKERS)
+    stage.environment["DUNLIN_CONCURRENCY"] = str(PROCESSES + 1)
     stage.environment["DUNLIN_QUEUES"] = "control,sms"
     with ground.running(stage, [sys.executable, "-m", "worker", "worker"]) as (worker,):
-        ground.wait_until(lambda: _one(stage, "SELECT EXISTS (SELECT FROM message_verdicts)"))
+        ground.wait_until(lambda: ground.one(stage, "SELECT EXISTS (SELECT FROM message_verdicts)"))
         began, at_start = time.perf_counter(), ground.cpu_s([worker.pid])
         ground.wait_until(
             lambda: _watched(worker, memory) and ground.taken(stage.provider_url) - before >= planned
         )
-        ground.wait_until(lambda: _one(stage, OPEN) == 0)
+        ground.wait_until(lambda: ground.one(stage, OPEN) == 0)
         took, used = time.perf_counter() - began, ground.cpu_s([worker.pid]) - at_start
     sent = ground.taken(stage.provider_url) - before
     if sent != planned:
@@ -116,10 +113,10 @@ def bare_loop(stage: ground.Ground, messages: int) -> dict[str, float]:
         bare.fill(connection, messages)
     command = [sys.executable, str(ground.HERE / "bare.py")]
     before = ground.taken(stage.provider_url)
-    with ground.running(stage, *[command] * WORKERS) as processes:
+    with ground.running(stage, *[command] * PROCESSES) as processes:
         ground.wait_until(lambda: ground.taken(stage.provider_url) > before)
         began, at_start = time.perf_counter(), ground.cpu_s([each.pid for each in processes])
-        ground.wait_until(lambda: _one(stage, "SELECT count(*) FROM bare WHERE state <> 'sent'") == 0)
+        ground.wait_until(lambda: ground.one(stage, "SELECT count(*) FROM bare WHERE state <> 'sent'") == 0)
         took = time.perf_counter() - began
         used = ground.cpu_s([each.pid for each in processes]) - at_start
     return {"per_s": messages / took, "cpu_us": used / messages * 1e6}
@@ -135,20 +132,15 @@ def obvious_way(stage: ground.Ground, messages: int) -> dict[str, float]:
     subprocess.run([sys.executable, "-c", publish], env=stage.environment, cwd=ground.HERE, check=True)
     del stage.environment["BENCH_IDS"]
     before = ground.taken(stage.provider_url)
-    with ground.running(stage, [*CELERY, "--concurrency", str(WORKERS)]) as (worker,):
+    with ground.running(stage, [*CELERY, "--concurrency", str(PROCESSES)]) as (worker,):
         ground.wait_until(lambda: ground.taken(stage.provider_url) > before)
         began, at_start = time.perf_counter(), ground.cpu_s([worker.pid])
-        ground.wait_until(lambda: _one(stage, "SELECT count(*) FROM bare WHERE state <> 'sent'") == 0)
+        ground.wait_until(lambda: ground.one(stage, "SELECT count(*) FROM bare WHERE state <> 'sent'") == 0)
         took = time.perf_counter() - began
         used = ground.cpu_s([worker.pid]) - at_start
     with Redis.from_url(stage.environment["DUNLIN_REDIS_URL"]) as redis:
         redis.flushdb()
     return {"per_s": messages / took, "cpu_us": used / messages * 1e6}
-
-
-def _one(stage: ground.Ground, sql: str) -> Any:
-    with stage.engine.begin() as connection:
-        return connection.execute(text(sql)).scalar_one()
 
 
 if __name__ == "__main__":

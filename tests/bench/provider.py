@@ -16,6 +16,7 @@ class Answering(asyncio.Protocol):
     """One connection of a client."""
 
     taken = 0
+    latency_s = 0.0
 
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
@@ -42,10 +43,12 @@ class Answering(asyncio.Protocol):
         else:
             status, answer = b"200 OK", {"taken": Answering.taken}
         body = json.dumps(answer).encode()
-        self._transport.write(
-            b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-            % (status, len(body), body)
-        )
+        said = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+        if self.latency_s:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.latency_s, self._transport.write, said % (status, len(body), body))
+        else:
+            self._transport.write(said % (status, len(body), body))
 
 
 async def serve() -> None:
@@ -55,4 +58,5 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
+    Answering.latency_s = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
     sys.exit(uvloop.run(serve()))

@@ -5,7 +5,6 @@ runs in this process; CPU is that of the web process alone.
 """
 
 import argparse
-import json
 import os
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import ground
 import httpx
 from burst import Burst, make_sent, signed
 from sqlalchemy import Engine
@@ -31,6 +31,7 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--receipts", type=int, default=5000)
+    options.add_argument("--out", type=Path, default=Path("build/bench.json"))
     chosen = options.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="dunlin-bench-"))
     folder.chmod(0o755)
@@ -39,7 +40,7 @@ def main() -> None:
             engine = make_engine(url, "bench")
             schema.migrate(engine)
             sync_portfolios(engine, {"uk": load_one(SHIPPED / "uk.toml", PROVIDERS)})
-            print(json.dumps(measure(engine, url, chosen.receipts, folder / "logs"), indent=2))
+            ground.keep(chosen.out, {"receipts": measure(engine, url, chosen.receipts, folder / "logs")})
             engine.dispose()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

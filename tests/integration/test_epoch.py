@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -162,6 +163,15 @@ def test_a_dump_that_is_loaded_elsewhere_sends_nothing(
         assert sender.claim_on(connection) == []
 
 
+def promoted(engine: Engine) -> None:
+    """Waits for the end of the recovery; until then nothing can be written, so nothing can be sent."""
+    ends = time.monotonic() + 60
+    with engine.connect() as connection:
+        while connection.execute(text("SELECT pg_is_in_recovery()")).scalar_one():
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+
+
 @pytest.mark.slow
 def test_a_restored_base_backup_and_another_cluster_send_nothing(open_at: Any, tmp_path: Path) -> None:
     folder = Path(tempfile.mkdtemp(prefix="dl"))
@@ -184,6 +194,7 @@ def test_a_restored_base_backup_and_another_cluster_send_nothing(open_at: Any, t
         for path in [folder / "backup", *(folder / "backup").rglob("*")]:
             os.chown(path, owner.st_uid, owner.st_gid)
         with local.postgres(folder / "backup") as url:
+            promoted(open_at(url))
             assert lost(open_at(url)) == "the cluster was promoted, or recovered to a point in time"
         with local.postgres(folder / "second") as url:
             client(url, "pg_restore", "--dbname", "dunlin", str(tmp_path / "dump"))

@@ -51,7 +51,7 @@ def compose(
         channel=channel,
         address=row["address"],
         rendered=rendered,
-        sender=loaded.policy.sender_identity(channel, adapter.provider),
+        sender=loaded.sender(channel, adapter.provider),
         send_before_s=int(row["send_before_s"]),
         leaves_at=row["leaves_at"],
         unsubscribe_url=link,

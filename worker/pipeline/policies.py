@@ -5,13 +5,13 @@ packs are those this process has: a tighter pack binds at once, and what others 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import structlog
 from sqlalchemy import Connection
 
-from worker.domain.message import Creditor
+from worker.domain.message import Creditor, Sender
 from worker.domain.rules import house
 from worker.domain.rules.facts import Words
 from worker.domain.rules.needs import asks_for_first, counts_by_endpoint
@@ -46,6 +46,7 @@ class LoadedPolicy:
     sender_marks: frozenset[str]
     creditor: Creditor
     wording: Wording
+    _senders: dict[tuple[str, str], Sender] = field(default_factory=dict)
 
     @classmethod
     def of(cls, policy: Policy, packs: Mapping[str, LoadedPack], catalogue: Catalogue) -> "LoadedPolicy":
@@ -68,6 +69,13 @@ class LoadedPolicy:
     def words(self, tier: str, channel: str) -> Words:
         """What a message of this kind says."""
         return self.wording.words(tier, channel)
+
+    def sender(self, channel: str, provider: str) -> Sender:
+        """Who a message is from at this provider; worked out once."""
+        key = channel, provider
+        if key not in self._senders:
+            self._senders[key] = self.policy.sender_identity(channel, provider)
+        return self._senders[key]
 
 
 def stack_of(policy: Policy, packs: Mapping[str, LoadedPack]) -> Stack:

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, Index, Text, text
+from sqlalchemy import ARRAY, CheckConstraint, Index, PrimaryKeyConstraint, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.store.models.base import BY_MONTH, Base, BigInt, BigKey, Money, SmallInt
@@ -221,13 +221,13 @@ class MessageEvent(Base):
     __table_args__ = (
         CheckConstraint("actor <> ''", name="message_events_actor_check"),
         # explain reads a message's events.
-        Index("message_events_message", "message_id"),
+        PrimaryKeyConstraint("business_on", "message_id", "seq"),
         BY_MONTH,
     )
 
     business_on: Mapped[date] = mapped_column(primary_key=True)
     seq: Mapped[BigKey]
-    message_id: Mapped[UUID]
+    message_id: Mapped[UUID] = mapped_column(primary_key=True)
     attempt_id: Mapped[UUID | None]
     at: Mapped[datetime]
     kind: Mapped[str]

@@ -125,7 +125,8 @@ def _whole(figures: dict[str, Any]) -> list[str]:
         (
             f"One run of {whole['messages']:,} messages, planned, admitted and sent by one worker: "
             f"{whole['took_s']:,.0f} s, the first message after {whole['first_message_s']:.1f} s; its "
-            f"processes held {', '.join(f'{mib:.0f}' for mib in last)} MiB at the end."
+            f"processes held {', '.join(f'{mib:.0f}' for mib in last)} MiB at the end, and the database "
+            f"{whole['bytes_per_message'] / 1000:.1f} kB for each message, indexes included."
         ),
         "",
         (

@@ -17,6 +17,9 @@ from worker import logs
 
 PROCESSES = 3
 OPEN = "SELECT count(*) FROM messages WHERE state IN ('planned', 'scheduled', 'sending', 'unconfirmed')"
+SIZE = """SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = ANY(CAST(
+ARRAY['messages', 'message_accounts', 'message_verdicts', 'message_contents', 'message_events', 'attempts']
+AS regclass[]))"""
 FIRST = 10_000
 """Memory is compared with what it was after so many messages."""
 
@@ -58,6 +61,7 @@ def measure(stage: ground.Ground, scale: int) -> dict[str, Any]:
             "messages": scale,
             "took_s": round(took, 1),
             "first_message_s": round(first_s, 1),
+            "bytes_per_message": ground.one(stage, SIZE) / scale,
             "memory": seen[:: max(1, len(seen) // 30)],
         },
         "ratios": {"memory_growth": _growth(seen), "first_message_vs_run": first_s / took},

@@ -58,6 +58,14 @@ class Batch:
         """How many go in this time, at least one; all of them if nothing limits the sender."""
         return max(1, int(self.grant.per_second * seconds)) if self.grant.per_second else self.grant.count
 
+    def ahead(self) -> int:
+        """How many texts are stored in one go. If the process dies, all of them may have been posted: so no
+        more than what is under way at once while there is trouble, or where nobody can say afterwards.
+        """
+        able = self.carrier.adapter.capabilities
+        sure = (able.lookup or able.idempotent) and self.carrier.breaker.clean
+        return self.at_rate(BEGUN_S) if sure else self.carrier.chunk
+
     def over(self, runtime: Runtime) -> bool:
         """Nothing more is to be posted, whatever is left."""
         late = runtime.clock.monotonic() >= self.deadline
@@ -68,9 +76,7 @@ async def deliver(runtime: Runtime, batch: Batch, waiting: Sequence[Composed]) -
     """Stores and posts chunk by chunk. Returns what was neither: it was never begun."""
     rest = list(waiting)
     while rest and not batch.over(runtime):
-        carrier = batch.carrier
-        # While there is trouble no more than what is under way at once: it may all become unconfirmed.
-        chunk = rest[: batch.at_rate(BEGUN_S) if carrier.breaker.clean else carrier.chunk]
+        chunk = rest[: batch.ahead()]
         try:
             begun = _begin(runtime, batch, chunk)
         except DBAPIError as error:

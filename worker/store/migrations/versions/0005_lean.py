@@ -15,9 +15,9 @@ ALTER TABLE message_events DROP CONSTRAINT message_events_pkey,
     ADD CONSTRAINT message_events_pkey PRIMARY KEY (business_on, message_id, seq);
 DROP INDEX message_events_message;
 
--- A month of one table. Statement triggers are not inherited: a month gets its own, so that a statement which
--- names it directly is held to the same rules. An attempt is written once and changed twice: half of a page is
--- kept for that, because a new version on its own page needs no new entry in any index.
+-- A month of one table. Statement triggers are not inherited: a month gets its own, so that a statement
+-- which names it directly is held to the same rules. An attempt is written once and changed twice: half of a
+-- page is kept for that, because a new version on its own page needs no new entry in any index.
 CREATE OR REPLACE FUNCTION dunlin_guard_partition(parent text, partition text)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN

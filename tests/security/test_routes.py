@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from worker.channels.base import ProviderConfig
 from worker.channels.sms_twilio import TwilioSms
-from worker.pipeline.inbound import Signer
+from worker.pipeline.signers import Signer
 from worker.store.engine import make_engine
 from worker.web import health
 from worker.web.app import (

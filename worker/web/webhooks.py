@@ -8,7 +8,9 @@ from fastapi import APIRouter, Request, Response
 
 from worker.channels.base import SignatureInvalid, WebhookRequest
 from worker.pipeline import inbound
-from worker.pipeline.inbound import Signed
+from worker.pipeline.receipts import receive
+from worker.pipeline.signers import Signed, verify
+from worker.web.receipts import Together
 from worker.web.service import Service, body_of, client_of
 
 MOST_FIELDS: Final = 200
@@ -22,12 +24,12 @@ log = structlog.get_logger()
 def routes(service: Service) -> APIRouter:
     """The routes under /webhooks/twilio. They answer 2xx only after the commit."""
     router = APIRouter(prefix="/webhooks/twilio")
+    receipts = Together(lambda batch: service.run(receive, service.engine, batch))
 
     @router.post("/status")
     async def status(request: Request) -> Response:
         try:
-            signed = await _verified(service, request)
-            await service.run(inbound.receive_receipt, service.engine, signed)
+            await receipts.take(await _verified(service, request))
         except SignatureInvalid:
             return _refused(service, request)
         return Response(status_code=204)
@@ -60,7 +62,7 @@ async def _verified(service: Service, request: Request) -> Signed:
     except ValueError:
         raise SignatureInvalid("the body is no form") from None
     headers = {"X-Twilio-Signature": request.headers.get("X-Twilio-Signature", "")}
-    return inbound.verify(service.signers, WebhookRequest(url, form, dict(request.query_params), headers))
+    return verify(service.signers, WebhookRequest(url, form, dict(request.query_params), headers))
 
 
 def _refused(service: Service, request: Request) -> Response:

@@ -1,19 +1,32 @@
 """Celery and Redis lose, double, delay and forget: the work is in the database and goes on."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import pytest
 from redis import Redis
 
 from tests.faults.books import books
 from tests.faults.house import House, kill
+from tests.faults.proxy import Proxy, proxy
 from tests.faults.servers import Broker
 from worker.pump import MAX_WAITING
 
 pytestmark = pytest.mark.slow
 QUEUES = ("control", "sms", "email", "in_app")
+ANSWER_S = 5.0
+"""The time limit for an answer of the broker, as `worker.app` sets it."""
+SLACK_S = 1.0
+"""A pump's period, and a busy machine."""
+BACK_S = 8.0
+"""A retry every second, a connection's time limit, a pump's period, and the work itself."""
 
 
 def client(house: House) -> Redis:
@@ -104,39 +117,96 @@ def test_keys_at_the_broker_stay_few_however_much_is_due(house: House) -> None:
 
 
 def test_a_wake_up_taken_by_a_process_that_then_dies_is_made_good_by_the_pump(house: House) -> None:
-    house.open_book(0)
-    frozen = house.worker("frozen")
-    house.until(lambda: "ready" in house.said("frozen"))
-    os.killpg(frozen.process.pid, signal.SIGSTOP)
-    house.run("DELETE FROM portfolios WHERE id = 'none'")
-    house.run(
-        "INSERT INTO borrowers (external_id, name, zone, phone, facts_changed_at) "
-        "VALUES ('B1', 'Name of B1', 'Europe/London', '+447700900001', '2000-01-01Z')"
-    )
-    kill(frozen)
-    house.run("DELETE FROM runs")
-    house.run(
-        "INSERT INTO accounts (portfolio_id, borrower_id, external_id, principal, amount_due, due_on, "
-        "created_at) SELECT 'uk', id, 'A1', 5000, 120.50, '2026-11-13', '2000-01-01Z' FROM borrowers"
-    )
+    house.open_book(3)
+    frozen = house.worker("frozen", DUNLIN_PUMP_S="3600")
+    with client(house) as redis:
+        house.until(lambda: any(each["cmd"] == "brpop" for each in redis.client_list()))
+        os.killpg(frozen.process.pid, signal.SIGSTOP)
+        publish(house, "tasks.plan")
+        # Handed over to whoever waits for it, and not yet noted as such: nobody knows of it any more.
+        house.until(lambda: redis.llen("dunlin:control") == 0)
+        kill(frozen)
+        assert redis.hlen("dunlin:unacked") == 0
+    assert house.one("SELECT count(*) FROM runs") == 0
     house.worker("other")
-    house.until(lambda: house.went_out() == 1)
+    house.drain()
+    assert (house.went_out(), house.posts()) == (3, 3)
     books(house.engine, house.provider)
 
 
-def test_a_broker_that_says_nothing_for_twelve_seconds_is_used_again(
-    house_on_broker: House, broker: Broker
+def publish(house: House, task: str) -> None:
+    """A wake-up, as beat sends it."""
+    script = f"from worker.app import app; app.send_task({task!r}, expires=60)"
+    subprocess.run([sys.executable, "-c", script], env=house.parts.environment, check=True, timeout=30)
+
+
+@pytest.fixture
+def wired(house: House, redis_url: str) -> Iterator[Proxy]:
+    """Between the parts of the house and their broker."""
+    at = urlsplit(redis_url)
+    assert at.port is not None
+    with proxy((str(at.hostname), at.port)) as made:
+        url = redis_url.replace(f":{at.port}/", f":{made.port}/")
+        house.parts.environment = {**house.parts.environment, "DUNLIN_REDIS_URL": url}
+        yield made
+
+
+def test_a_wake_up_whose_publisher_hears_no_answer_is_at_most_one_too_many(
+    house: House, wired: Proxy
 ) -> None:
-    house = house_on_broker
-    house.open_book(30)
-    house.provider.set_fault("latency", s=0.3, on="create", accept_first=True)
+    house.open_book(10)
+    wired.swallow_answer_to(rb"LPUSH.*dunlin:sms")
     worker = house.worker()
-    house.until(lambda: len(house.received()) > 0)
-    broker.pause()
-    time.sleep(12)
-    broker.go_on()
+    house.until(lambda: wired.swallowed == 1, "no answer was lost")
     house.drain()
     assert worker.process.poll() is None
+    assert (house.went_out(), house.posts()) == (10, 10)
+    books(house.engine, house.provider)
+
+
+def test_connections_that_lead_nowhere_any_more_are_given_up_in_time_and_made_anew(
+    house: House, wired: Proxy
+) -> None:
+    house.open_book(10)
+    house.run("INSERT INTO pauses (reason, paused_by) VALUES ('tests', 'tests')")
+    worker = house.worker()
+    house.until(lambda: house.states() == {"scheduled": 10})
+    wired.forget()
+    began, forgotten_at = time.monotonic(), datetime.now(UTC)
+    house.run("UPDATE pauses SET resumed_at = clock_timestamp()")
+    house.drain()
+    assert time.monotonic() - began < ANSWER_S + BACK_S
+    assert waited_s(house, forgotten_at) < ANSWER_S + SLACK_S
+    assert worker.process.poll() is None
+    assert (house.went_out(), house.posts()) == (10, 10)
+    books(house.engine, house.provider)
+
+
+def waited_s(house: House, since: datetime) -> float:
+    """How long after this instant the worker gave up its first wake-up."""
+    events = (json.loads(line) for line in house.said("worker").splitlines() if line.startswith("{"))
+    failed = [datetime.fromisoformat(e["timestamp"]) for e in events if e["event"] == "wake.failed"]
+    return min((at - since).total_seconds() for at in failed if at > since)
+
+
+def test_a_broker_that_says_nothing_for_twelve_seconds_is_used_again(house_on_broker: House) -> None:
+    house = house_on_broker
+    house.open_book(10)
+    house.run("INSERT INTO pauses (reason, paused_by) VALUES ('tests', 'tests')")
+    worker = house.worker()
+    house.until(lambda: house.states() == {"scheduled": 10})
+    with client(house) as redis:
+        redis.execute_command("CLIENT PAUSE", 12_000, "ALL")
+        paused_at = datetime.now(UTC)
+        house.run("UPDATE pauses SET resumed_at = clock_timestamp()")
+        redis.ping()  # answered when it is over
+    began = time.monotonic()
+    assert (datetime.now(UTC) - paused_at).total_seconds() > 10
+    house.drain()
+    assert time.monotonic() - began < BACK_S
+    assert waited_s(house, paused_at) < ANSWER_S + SLACK_S
+    assert worker.process.poll() is None
+    assert (house.went_out(), house.posts()) == (10, 10)
     books(house.engine, house.provider)
 
 

@@ -28,6 +28,8 @@ def test_a_database_that_crashes_again_and_again_is_found_again_by_all(
         house.engine.dispose()
     house.drain()
     assert worker.process.poll() is None
+    assert house.went_out() == 200
+    assert set(house.received().values()) == {1}
     books(house.engine, house.provider)
 
 
@@ -66,6 +68,8 @@ def test_connections_cut_in_mid_run_are_made_anew(house: House, wire: Proxy) -> 
         cut += wire.cut()
     assert cut > 0
     house.drain()
+    assert house.went_out() == 100
+    assert set(house.received().values()) == {1}
     books(house.engine, house.provider)
 
 
@@ -76,6 +80,7 @@ def test_a_locked_book_is_waited_for_and_given_up_in_time_and_sending_goes_on(ho
         connection.execute(text("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE"))
         house.until(lambda: "OperationalError" in house.said("worker"))
     house.drain()
+    assert (house.went_out(), house.posts()) == (10, 10)
     books(house.engine, house.provider)
 
 
@@ -100,6 +105,7 @@ def test_a_database_that_takes_no_writes_stops_sending_before_any_request(
     house.engine.dispose()
     house.parts.restart(first)
     house.drain()
+    assert (house.went_out(), house.posts()) == (10, 10)
     books(house.engine, house.provider)
 
 
@@ -117,6 +123,8 @@ def test_few_connections_are_waited_for_and_nobody_blocks_another(house: House, 
         house.clear()
     finally:
         house.run("DROP ROLE narrow")
+    assert house.went_out() == 60
+    assert set(house.received().values()) == {1}
     books(house.engine, house.provider)
 
 
@@ -131,6 +139,7 @@ def test_no_connection_is_held_while_the_provider_is_slow(house: House) -> None:
         time.sleep(0.02)
     assert seen == []
     house.drain()
+    assert (house.went_out(), house.posts()) == (20, 20)
     books(house.engine, house.provider)
 
 

@@ -64,6 +64,7 @@ def parts(
         "DUNLIN_SANDBOX_URL": sandbox.client.base_url,
         "DUNLIN_PUMP_S": "0.5",
         "DUNLIN_DEADLINE_S": "3",
+        "DUNLIN_TWILIO_TIMEOUT_S": "1",
         "DUNLIN_SMTP_TIMEOUT_S": "1",
         "DUNLIN_SMTP_DATA_TIMEOUT_S": "1",
         "DUNLIN_LEASE_S": "6",

@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from worker import wiring
+from worker.alarm import Alarm
 from worker.domain.clock import Clock
 from worker.failures import where
 from worker.pipeline.admit import admit_due
@@ -120,6 +121,7 @@ class Work:
     _moved_at: float = 0.0
     """When the last of them ended, on the monotonic clock."""
     _threads: list[threading.Thread] = field(default_factory=list)
+    _alarm: Alarm = field(default_factory=Alarm)
 
     def start(self) -> None:
         self._moved_at = self.steps[0].runtime.clock.monotonic()
@@ -151,6 +153,7 @@ class Work:
                     counts = step.work(step.runtime)
                     waits = self.once and not any(counts.values()) and step.waits(step.runtime)
                 except Exception as error:  # noqa: BLE001  # whatever it is, it is one line, and tried again
+                    self._alarm.heed(error)
                     log.error("work.failed", step=step.name, error=type(error).__name__, where=where(error))
                     failed += 1
                     if self.once and failed == TRIES:

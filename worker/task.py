@@ -1,6 +1,5 @@
 """What every task is: it says of an error what and where, and lets its worker know that it is at work."""
 
-import time
 from typing import Any
 
 import celery
@@ -9,30 +8,12 @@ from billiard.einfo import ExceptionInfo
 from celery.exceptions import TaskPredicate
 
 from worker import slots
+from worker.alarm import Alarm
 from worker.failures import where
 from worker.pipeline.byhand import Refused
-from worker.store.engine import unwritable
 
 log = structlog.get_logger()
-
-
-class _Alarm:
-    """That the database takes no writes, which every task meets that has something to do: one line of each
-    process in five minutes.
-    """
-
-    EVERY_S = 300.0
-
-    def __init__(self) -> None:
-        self._silent_until = 0.0
-
-    def sound(self) -> None:
-        if time.monotonic() >= self._silent_until:
-            self._silent_until = time.monotonic() + self.EVERY_S
-            log.critical("database.unwritable", todo="nothing is sent: free its disk, or make it writable")
-
-
-_alarm = _Alarm()
+_alarm = Alarm()
 
 
 class TaskFailed(Exception):
@@ -60,8 +41,7 @@ class Task(celery.Task):  # type: ignore[misc]  # celery has no types
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, it ends as one line
             place = where(error)
-            if unwritable(error):
-                _alarm.sound()
+            _alarm.heed(error)
             log.error("task.failed", task=self.name, error=type(error).__name__, where=place)
             if isinstance(error, Refused):
                 short: Exception = Refused(str(error))  # our own words, for who asked

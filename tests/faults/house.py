@@ -107,6 +107,20 @@ class House:
         with self.engine.begin() as connection:
             return connection.execute(text(sql), values).scalar_one()
 
+    def month(self, table: str) -> str:
+        """The partition of this table in which today's rows are."""
+        found: str = self.one(
+            "SELECT coalesce(to_regclass(:month), to_regclass(:rest))::text",
+            month=f"{table}_{TODAY:%Y_%m}",
+            rest=f"{table}_default",
+        )
+        return found
+
+    def posts(self) -> int:
+        """Requests to send an SMS that reached the provider, whatever it made of them."""
+        made: int = self.provider.counts()["calls"].get("create", 0)
+        return made
+
     def states(self) -> dict[str, int]:
         """Messages by state."""
         found = self.rows("SELECT state, count(*) AS n FROM messages GROUP BY state")

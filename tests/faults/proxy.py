@@ -20,6 +20,7 @@ class Proxy:
         self._open.set()
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._forgotten: set[tuple[socket.socket, socket.socket]] = set()
         self._swallow: re.Pattern[bytes] | None = None
         self.swallowed = 0
         threading.Thread(target=self._accept, daemon=True).start()
@@ -30,6 +31,11 @@ class Proxy:
 
     def go_on(self) -> None:
         self._open.set()
+
+    def forget(self) -> None:
+        """The connections there are say nothing any more, and nobody is told; new ones are as before."""
+        with self._lock:
+            self._forgotten.update(self._pairs)
 
     def cut(self) -> int:
         """Ends every connection; returns how many."""
@@ -81,6 +87,8 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 self._open.wait()
+                if pair in self._forgotten:
+                    continue
                 with self._lock:
                     if asking and self._swallow and self._swallow.search(data):
                         self._swallow = None

@@ -84,7 +84,7 @@ def _say(house: House, status: str, again: str = "") -> str:
     ref = MessageRef(row["business_on"], row["id"], row["attempt_id"])
     word = receipts.Word(ref, "twilio", "SM1", status, "", {"MessageStatus": status, "again": again})
     with house.engine.begin() as connection:
-        return receipts.apply(connection, word).value
+        return receipts.apply(connection, [word])[0].value
 
 
 def test_only_skip_locked_keeps_settling_from_waiting_for_a_message_that_somebody_holds(

@@ -7,12 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from worker.channels.base import Receipt, ReceiptStatus
-from worker.channels.sms_twilio import TwilioSms
+from worker.channels.base import ReceiptStatus
 from worker.domain.message import MessageRef
-from worker.pipeline.settle import apply_receipt
 from worker.portfolios.load import Version
-from worker.store import settle
+from worker.store import receipts, settle
+from worker.store.receipts import Word
 
 TODAY = date(2026, 11, 23)
 Senders = Callable[..., Any]
@@ -47,9 +46,10 @@ def lose_lease(book: Any) -> tuple[int, int]:
 
 def receipt(book: Any, row: Any, status: ReceiptStatus) -> str:
     ref = MessageRef(row["business_on"], row["id"], row["attempt_id"])
+    word = Word(ref, "twilio", "SM9", status.value, "", {"MessageStatus": status.value})
     with book.engine.begin() as connection:
-        word = Receipt(ref, "SM9", status, "", "", {"MessageStatus": status.value})
-        return apply_receipt(connection, TwilioSms, word).value
+        (applied,) = receipts.apply(connection, [word])
+    return applied.value
 
 
 def test_an_outcome_with_another_token_moves_nothing_and_is_kept_with_the_attempt(

@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from worker.channels.base import ProviderConfig, Receipt, ReceiptStatus
+from worker.channels.base import ProviderConfig
 from worker.channels.sms_twilio import TwilioSms
 from worker.domain.message import MessageRef
 from worker.pipeline import control
 from worker.pipeline.book import sync_portfolios
 from worker.pipeline.send import send_due
-from worker.pipeline.settle import apply_receipt, settle_due
+from worker.pipeline.settle import settle_due
 from worker.sandbox.client import SandboxClient
 from worker.sandbox.process import SandboxProcess, sandbox_process
 from worker.sandbox.server import SandboxConfig
+from worker.store import receipts
+from worker.store.receipts import Applied, Word
 
 TODAY = date(2026, 11, 23)
 SID = "AC" + "0" * 32
@@ -190,12 +192,9 @@ def test_a_receipt_of_the_cancellation_may_be_faster_than_the_answer(
     async def told_first(provider_id: str) -> bool:
         dropped: bool = await asked(provider_id)
         ref = MessageRef(sms(book)["business_on"], sms(book)["id"], sms(book)["attempt_id"])
+        word = Word(ref, "twilio", provider_id, "cancelled", "", {"MessageStatus": "canceled"})
         with engine.begin() as connection:
-            apply_receipt(
-                connection,
-                TwilioSms,
-                Receipt(ref, provider_id, ReceiptStatus.CANCELLED, "", "", {"MessageStatus": "canceled"}),
-            )
+            assert receipts.apply(connection, [word]) == [Applied.MOVED]
         return dropped
 
     adapter.recall = told_first

@@ -40,7 +40,7 @@ def receipt(book: Any, row: Any) -> None:
     ref = MessageRef(row["business_on"], row["id"], row["attempt_id"])
     word = Word(ref, "twilio", "SM1", "delivered", "30003", {"To": PHONE, "MessageStatus": "delivered"})
     with book.engine.begin() as connection:
-        assert apply(connection, word) is Applied.MOVED
+        assert apply(connection, [word]) == [Applied.MOVED]
 
 
 def close(book: Any) -> None:

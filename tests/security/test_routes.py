@@ -12,10 +12,11 @@ import httpx
 import jwt
 import pytest
 from fastapi.routing import APIRoute
+from starlette.routing import Route
 
 from worker.channels.base import ProviderConfig
 from worker.channels.sms_twilio import TwilioSms
-from worker.pipeline.inbound import Signer
+from worker.pipeline.signers import Signer
 from worker.store.engine import make_engine
 from worker.web import health
 from worker.web.app import (
@@ -84,7 +85,7 @@ def routes(app: Any) -> set[tuple[str, str]]:
 
 def _mounted(found: Any, prefix: str = "") -> Iterator[tuple[str, set[str]]]:
     for route in found:
-        if isinstance(route, APIRoute):
+        if isinstance(route, Route | APIRoute):
             yield prefix + route.path, set(route.methods)
         else:  # something new: a mount, a web socket, an included router
             inner = getattr(route, "original_router", None) or getattr(route, "app", None)

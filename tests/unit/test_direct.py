@@ -4,6 +4,9 @@ import threading
 from typing import Any
 
 import pytest
+from psycopg.errors import DiskFull
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from worker.direct import STANDSTILL_S, TRIES, Step, Work
 from worker.domain.clock import SystemClock
@@ -77,3 +80,13 @@ def test_a_step_that_fails_again_and_again_ends_it_with_its_error() -> None:
     work = ended(Step("plan", Part(), fails), Step("sms", Part(), rounds()))
     assert isinstance(work.failure, OSError)
     assert len(tried) == TRIES
+
+
+def test_a_database_that_takes_no_writes_is_one_alarm_however_many_rounds_meet_it() -> None:
+    def fails(_: Any) -> dict[str, int]:
+        raise OperationalError("INSERT", {}, DiskFull("no space left"))
+
+    with capture_logs() as said:
+        ended(Step("plan", Part(), fails), Step("sms", Part(), rounds()))
+    assert [line["event"] for line in said].count("work.failed") == TRIES
+    assert [line["event"] for line in said if line["log_level"] == "critical"] == ["database.unwritable"]

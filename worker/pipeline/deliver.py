@@ -18,6 +18,7 @@ from worker.pipeline.outcomes import NotPosted, Result
 from worker.pipeline.runtime import Runtime
 from worker.store import book
 from worker.store.begin import begin
+from worker.store.engine import unwritable
 
 PACE_S = 0.25
 """How finely a rate is kept: what it allows in this time goes together."""
@@ -49,6 +50,8 @@ class Batch:
     """How much of the grant is used."""
     stop: Exception | None = None
     """Why the rest of the batch must wait: the sender is throttled or misconfigured."""
+    unwritten: DBAPIError | None = None
+    """Why nothing can be said any more: the database could not write it down."""
 
     @property
     def channel(self) -> str:
@@ -83,6 +86,7 @@ async def deliver(runtime: Runtime, batch: Batch, waiting: Sequence[Composed]) -
             # Nothing of this chunk was posted, whatever was committed; what was posted before must be
             # written.
             log.error("send.begin_failed", error=type(error).__name__)
+            batch.unwritten = error if unwritable(error) else None
             break
         rest = rest[len(chunk) :]
         # A row that did not come back is not ours any more: its lease was taken over.

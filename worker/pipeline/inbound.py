@@ -1,12 +1,11 @@
-"""Providers' callbacks, borrowers' words, and opt-out links: checked, then applied.
+"""Borrowers' words and opt-out links: checked, then applied.
 
 An opt-out is committed before anything that an import under way could make it wait for.
 """
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import date
 from enum import StrEnum
 from typing import Final
@@ -16,12 +15,10 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from worker.channels.base import Channel, Receipt, SignatureInvalid, WebhookRequest
-from worker.pipeline.settle import apply_receipt
+from worker.pipeline.signers import Signed, only_where_nobody_is_real
 from worker.store import inbound as store
 from worker.store import operate
 from worker.store import suppress as suppress_store
-from worker.store.receipts import Applied
 
 STOP_WORDS: Final = frozenset(
     ("STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT", "OPT OUT")
@@ -45,52 +42,6 @@ class Word(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Signer:
-    """An adapter that can verify callbacks, and whether it is the sandbox's: its secret is none."""
-
-    adapter: Channel
-    sandbox: bool
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Signed:
-    """A callback whose signature is genuine, and by whose secret."""
-
-    signer: Signer
-    receipt: Receipt
-
-
-def verify(signers: Sequence[Signer], request: WebhookRequest) -> Signed:
-    """Who signed the callback. Touches no database, so that forgeries cost little.
-
-    Raises:
-        SignatureInvalid: none of them did.
-    """
-    for signer in signers:
-        try:
-            return Signed(signer, signer.adapter.parse_receipt(request))
-        except SignatureInvalid:
-            continue
-    raise SignatureInvalid("signed by no provider of ours")
-
-
-def receive_receipt(engine: Engine, signed: Signed) -> Applied:
-    """Stores and applies a status callback; when it returns, that is committed.
-
-    Raises:
-        SignatureInvalid: the message is not of the signer's mode, so somebody used the wrong secret.
-    """
-    with engine.begin() as connection:
-        ref = signed.receipt.ref
-        mode = None if ref is None else store.mode_of(connection, ref)
-        if mode is None:
-            _only_where_nobody_is_real(connection, signed)
-        elif signed.signer.sandbox != (mode == "sandbox"):
-            raise SignatureInvalid(f"signed for another mode than {mode}")
-        return apply_receipt(connection, type(signed.signer.adapter), signed.receipt)
-
-
 def receive_text(engine: Engine, signed: Signed) -> Word | None:
     """Keeps what a borrower wrote and obeys STOP and START; None: we had this message already.
 
@@ -105,7 +56,7 @@ def receive_text(engine: Engine, signed: Signed) -> Word | None:
     if not _E164.fullmatch(address):
         word = Word.OTHER
     with engine.begin() as connection:
-        _only_where_nobody_is_real(connection, signed)
+        only_where_nobody_is_real(connection, signed)
         if not store.remember(
             connection,
             provider=signed.signer.adapter.provider,
@@ -156,11 +107,6 @@ def word_of(form: Mapping[str, str]) -> Word:
     if said in START_WORDS or opt_out_type == "START":
         return Word.START
     return Word.OTHER
-
-
-def _only_where_nobody_is_real(connection: Connection, signed: Signed) -> None:
-    if signed.signer.sandbox and not store.everything_in_sandbox(connection):
-        raise SignatureInvalid("signed by the sandbox, and real people are concerned")
 
 
 def _opt_out(

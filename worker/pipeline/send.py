@@ -104,6 +104,9 @@ def _send(runtime: Runtime, connection: Connection, carrier: Carrier, crashes: i
             runtime.engine, lambda c: outcome_store.hand_back(c, token, left), first=connection
         )
     _beyond_the_message(runtime, batch, policies)
+    if batch.unwritten:
+        # The next batch would not get further. It ends the wake-up, and is an alarm.
+        raise batch.unwritten
     share = carrier.share
     log.info(
         "send.batch", channel=share.channel, portfolio=share.portfolio, provider=share.provider, **counts

@@ -1,4 +1,4 @@
-"""settle: lost leases, unconfirmed messages, ends of time, receipts, and the closing of runs."""
+"""settle: lost leases, unconfirmed messages, ends of time, and the closing of runs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import structlog
 from sqlalchemy import Connection, RowMapping
 
-from worker.channels.base import Channel, DeliveryError, Found, Receipt
+from worker.channels.base import DeliveryError, Found
 from worker.domain.backoff import MAX_ATTEMPTS
 from worker.domain.states import State
 from worker.pipeline.ask import STATE_OF, find
@@ -15,10 +15,7 @@ from worker.pipeline.runtime import Runtime
 from worker.pipeline.stops import look_at_stops
 from worker.pipeline.unreceipted import ask_once
 from worker.store import book, resend
-from worker.store import receipts as receipt_store
 from worker.store import settle as store
-from worker.store import suppress as suppress_store
-from worker.store.receipts import Applied, Word
 
 LIMIT = 500
 EMPTY_ANSWERS_NEEDED = 2
@@ -83,11 +80,19 @@ def resend_mails(runtime: Runtime) -> int:
 
 
 def ask_providers(runtime: Runtime) -> int:
-    """Asks about unconfirmed messages where the provider can be asked; returns how many are known now."""
+    """Asks about unconfirmed messages where the provider can be asked; returns how many are known now.
+
+    A provider that is slow must not hold up the rest of settling, nor a process that is told to stop: whoever
+    was not asked about by then is due again at once.
+    """
     with runtime.engine.begin() as connection:
         rows = _due_for_asking(runtime, connection)
-    resolved = 0
-    for row in rows:
+    go_on, resolved = runtime.box(), 0
+    for place, row in enumerate(rows):
+        if not go_on():
+            with runtime.engine.begin() as connection:
+                store.postpone_check(connection, rows[place:], 0.0, empty=0)
+            break
         try:
             found = find(runtime, row)
         except DeliveryError as error:
@@ -133,30 +138,3 @@ def _answered(runtime: Runtime, row: RowMapping, found: Found | None) -> bool:
         return store.resolve(
             connection, row, state=State.SCHEDULED.value, reason="not_at_provider", provider_id=None
         )
-
-
-def apply_receipt(connection: Connection, adapter: type[Channel], receipt: Receipt) -> Applied:
-    """Stores one verified receipt and does what it asks for, in the caller's transaction."""
-    word = Word(
-        receipt.ref, adapter.provider, receipt.provider_id, receipt.status.value, receipt.code, receipt.raw
-    )
-    applied = receipt_store.apply(connection, word)
-    message = str(receipt.ref.message_id) if receipt.ref else None
-    if applied in (Applied.STRAY, Applied.AFTER_CLOSE):
-        log.error("receipt.unexpected", applied=applied.value, message=message, status=word.status)
-    else:
-        log.info("receipt.stored", applied=applied.value, message=message, status=word.status)
-    if receipt.suppress and receipt.ref and applied in (Applied.MOVED, Applied.KEPT):
-        found = receipt_store.address_of(connection, receipt.ref)
-        if found is not None:
-            channel, address, mode = found
-            suppress_store.suppress(
-                connection,
-                channel=channel,
-                address=address,
-                reason=receipt.suppress,
-                source="provider",
-                by=adapter.provider,
-                sandbox=mode == "sandbox",
-            )
-    return applied

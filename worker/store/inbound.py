@@ -1,5 +1,6 @@
 """What the outside says to us: borrowers' words, opt-out links, and whose message a receipt speaks of."""
 
+from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
@@ -7,16 +8,25 @@ from sqlalchemy import Connection, text
 
 from worker.domain.message import MessageRef
 
-_MODE = text("SELECT mode FROM messages WHERE business_on = :on AND id = :id")
+_MODES = text("""
+    SELECT m.business_on, m.id, m.mode FROM messages m
+    JOIN unnest(CAST(:business_on AS date[]), CAST(:id AS uuid[])) AS v(business_on, id)
+      ON m.business_on = v.business_on AND m.id = v.id
+""")
 _WHOSE = {"sms": "phone", "email": "email"}
 """Column of borrowers that holds a channel's address."""
 
 
-def mode_of(connection: Connection, ref: MessageRef) -> str | None:
-    """The mode the message was planned in, which never changes; None: we have no such message."""
-    values = {"on": ref.business_on, "id": ref.message_id}
-    mode: str | None = connection.execute(_MODE, values).scalar_one_or_none()
-    return mode
+def modes_of(connection: Connection, refs: Sequence[MessageRef]) -> dict[MessageRef, str]:
+    """The modes the messages were planned in, which never change; one that is left out is no message of
+    ours.
+    """
+    if not refs:
+        return {}
+    values = {"business_on": [ref.business_on for ref in refs], "id": [ref.message_id for ref in refs]}
+    found = {(row.business_on, row.id): row.mode for row in connection.execute(_MODES, values)}
+    named = {ref: (ref.business_on, ref.message_id) for ref in refs}
+    return {ref: found[key] for ref, key in named.items() if key in found}
 
 
 def everything_in_sandbox(connection: Connection) -> bool:

@@ -170,9 +170,15 @@ def unconfirmed(
 def postpone_check(connection: Connection, rows: Sequence[RowMapping], after_s: float, *, empty: int) -> None:
     """Asks again later; `empty` 1 counts an empty answer of the provider."""
     sql = text("""
-        UPDATE messages m SET check_at = dunlin_now() + make_interval(secs => :after_s), checks = m.checks +
-        :empty FROM unnest(CAST(:business_on AS date[]), CAST(:id AS uuid[])) AS v(business_on, id)
-        WHERE m.business_on = v.business_on AND m.id = v.id AND m.state = 'unconfirmed'
+        WITH ours AS (
+            SELECT m.business_on, m.id FROM messages m
+            JOIN unnest(CAST(:business_on AS date[]), CAST(:id AS uuid[])) AS v(business_on, id)
+              ON m.business_on = v.business_on AND m.id = v.id
+            WHERE m.state = 'unconfirmed' ORDER BY m.business_on, m.id FOR UPDATE OF m
+        )
+        UPDATE messages m SET check_at = dunlin_now() + make_interval(secs => :after_s),
+               checks = m.checks + :empty
+        FROM ours o WHERE m.business_on = o.business_on AND m.id = o.id
     """)
     values = {"business_on": [row["business_on"] for row in rows], "id": [row["id"] for row in rows]}
     connection.execute(sql, {**values, "after_s": after_s, "empty": empty})

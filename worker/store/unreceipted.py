@@ -9,7 +9,7 @@ def unreceipted(
     connection: Connection, *, pairs: Collection[tuple[str, str]], after_s: float, limit: int
 ) -> Sequence[RowMapping]:
     """Messages sent more than `after_s` ago of which nothing was heard since, by providers that can be asked.
-    Each is given out once: whoever gets it asks.
+    Each is given out once: whoever gets it asks, or says that it was `not_asked` about.
     """
     sql = text("""
         WITH silent AS (
@@ -31,6 +31,21 @@ def unreceipted(
     """)
     values = {"pairs": [".".join(pair) for pair in pairs], "channels": sorted({pair[0] for pair in pairs})}
     return connection.execute(sql, {**values, "after_s": after_s, "limit": limit}).mappings().all()
+
+
+def not_asked(connection: Connection, rows: Sequence[RowMapping]) -> None:
+    """They are given out again."""
+    sql = text("""
+        WITH ours AS (
+            SELECT m.business_on, m.id FROM messages m
+            JOIN unnest(CAST(:business_on AS date[]), CAST(:id AS uuid[])) AS v(business_on, id)
+              ON m.business_on = v.business_on AND m.id = v.id
+            WHERE m.state = 'sent' ORDER BY m.business_on, m.id FOR UPDATE OF m
+        )
+        UPDATE messages m SET check_at = NULL FROM ours o WHERE m.business_on = o.business_on AND m.id = o.id
+    """)
+    values = {"business_on": [row["business_on"] for row in rows], "id": [row["id"] for row in rows]}
+    connection.execute(sql, values)
 
 
 def heard_of(connection: Connection, row: RowMapping, state: str, reason: str | None) -> bool:

@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 import worker
 from worker import logs, settings, wiring
 from worker.domain.clock import SystemClock
-from worker.pipeline.inbound import Signer
+from worker.pipeline.signers import Signer
 from worker.settings import Settings
 from worker.store.engine import DatabaseDown, make_engine
 from worker.web import health, inbox_api, unsubscribe, webhooks
@@ -132,9 +132,9 @@ def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManag
     return lifespan
 
 
-async def _database_down(_request: Request, _error: Exception) -> JSONResponse:
+async def _database_down(_request: Request, error: Exception) -> JSONResponse:
     """The provider asks again later; nothing was stored."""
-    log.warning("web.database_down")
+    log.warning("web.database_down", why=getattr(error, "says", ""))
     return JSONResponse({"detail": "the database does not answer"}, 503, {"Retry-After": "5"})
 
 

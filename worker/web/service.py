@@ -10,7 +10,7 @@ from typing import Final, ParamSpec, TypeVar
 from fastapi import HTTPException, Request
 from sqlalchemy import Engine
 
-from worker.pipeline.inbound import Signer
+from worker.pipeline.signers import Signer
 from worker.store.engine import database_errors
 from worker.web.limits import RateLimit
 from worker.web.nudges import Nudges

@@ -102,7 +102,7 @@ def receipt(book: Any, status: str) -> None:
     raw = {"To": "+447700900001", "MessageStatus": status, "MessageSid": row["provider_id"]}
     with book.engine.begin() as connection:
         word = Word(ref, "twilio", row["provider_id"], status, "", raw)
-        assert apply(connection, word) is Applied.MOVED
+        assert apply(connection, [word]) == [Applied.MOVED]
 
 
 def export(dunlin: Command, out: Path, account: str = "A1", code: int = 0) -> dict[str, bytes]:

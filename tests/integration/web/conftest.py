@@ -27,7 +27,7 @@ from worker.channels.base import ProviderConfig
 from worker.channels.sms_twilio import TwilioSms
 from worker.domain.message import MessageRef
 from worker.local import LocalServers
-from worker.pipeline.inbound import Signer
+from worker.pipeline.signers import Signer
 from worker.store.engine import make_engine
 from worker.web.app import make_app
 from worker.web.service import WebConfig

@@ -207,6 +207,18 @@ def test_a_date_to_retry_after_is_counted_from_now(ahead: int, least: int, most:
     assert least <= retry_after_s(date_header) <= most
 
 
+@pytest.mark.parametrize("wrong", [-3600, 3600])
+def test_it_is_counted_from_their_own_clock_where_ours_is_wrong(wrong: int) -> None:
+    theirs = datetime.now(UTC) + timedelta(seconds=wrong)
+    retry_after, answered = (
+        format_datetime(at, usegmt=True) for at in (theirs + timedelta(seconds=90), theirs)
+    )
+    assert retry_after_s(retry_after, answered) == 90
+    error = refusal(429, "", retry_after, answered)
+    assert isinstance(error, Throttled)
+    assert error.retry_after_s == 90
+
+
 def test_a_429_carries_its_wait() -> None:
     error = refusal(429, "", "7")
     assert isinstance(error, Throttled)

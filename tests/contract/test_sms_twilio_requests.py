@@ -206,6 +206,15 @@ def test_a_message_is_found_by_text_sender_and_time(name: str) -> None:
     assert looked_for(*pages, attempt=attempt)[0] == expected
 
 
+@pytest.mark.parametrize("wrong", [timedelta(hours=1), timedelta(hours=-1)])
+def test_a_message_is_found_though_the_clock_that_dated_the_attempt_is_wrong(wrong: timedelta) -> None:
+    now = datetime.now(UTC)
+    sent_at = now - timedelta(minutes=15)
+    attempt = replace(ATTEMPT, started_at=sent_at + wrong, asked_at=now + wrong)
+    found, _ = looked_for(listing(record(date_created=format_datetime(sent_at))), attempt=attempt)
+    assert found == Found("SM1", ReceiptStatus.SENT)
+
+
 def test_the_listing_is_asked_by_number_alone() -> None:
     _, twilio = looked_for(listing(record(body="other"), more=True), listing())
     assert [set(query) for query in twilio.listed] == [{"To", "PageSize"}, {"To", "Page"}]

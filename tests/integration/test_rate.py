@@ -83,6 +83,13 @@ def test_without_redis_it_is_slow_and_not_open() -> None:
     assert limiter.take("t", 100, FAR).count == 0
 
 
+def test_what_was_not_sent_comes_back_without_redis_too() -> None:
+    limiter = RateLimiter("redis://127.0.0.1:1/0")
+    first = limiter.take("s", 100, FAR)
+    limiter.give_back("s", first.count)
+    assert limiter.take("s", 100, FAR).count >= first.count
+
+
 def test_its_keys_end_by_themselves(limiter: RateLimiter, redis_url: str) -> None:
     limiter.take("s", 10, 1)
     with Redis.from_url(redis_url) as client:

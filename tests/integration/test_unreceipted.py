@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from worker.channels.base import Channel, ProviderConfig
 from worker.channels.registry import adapters
 from worker.domain.backoff import MAX_ATTEMPTS
+from worker.pipeline.ask import find
 from worker.pipeline.book import sync_portfolios
 from worker.pipeline.send import send_due
 from worker.pipeline.settle import settle_due
@@ -18,7 +19,7 @@ from worker.portfolios.load import Version
 from worker.sandbox.client import SandboxClient
 from worker.sandbox.process import SandboxProcess, sandbox_process
 from worker.sandbox.server import SandboxConfig
-from worker.store import unreceipted
+from worker.store import clock, unreceipted
 
 TODAY = date(2026, 11, 23)
 
@@ -171,3 +172,20 @@ def test_it_goes_again_a_few_times_only_and_not_after_its_end(
     book.run("UPDATE messages SET attempts = 1, expires_at = dunlin_now() WHERE channel = 'email'")
     settle_due(wired)
     assert row(book, "email")["state"] == "unconfirmed"
+
+
+def test_a_provider_is_asked_by_its_own_clock_when_that_of_the_database_is_an_hour_fast(
+    wired: Any, story: Any, book: Any, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(story, book, version)
+    assert send_due(wired, "sms") == {"accepted": 1}
+    (attempt,) = book.rows(
+        "SELECT m.*, r.policy_hash, a.provider, a.started_at + interval '1 hour' AS started_at, c.address, "
+        "c.sha256 "
+        "FROM messages m JOIN runs r ON r.id = m.run_id JOIN attempts a ON a.id = m.attempt_id "
+        "JOIN message_contents c ON c.attempt_id = m.attempt_id"
+    )
+    monkeypatch.setattr(clock, "real", lambda _: datetime.now(UTC) + timedelta(hours=1))
+    found = find(wired, attempt)
+    assert found is not None
+    assert found.provider_id == attempt["provider_id"]

@@ -101,7 +101,7 @@ class RateLimiter:
         """
         back = self._unused.pop(sender, 0)
         answer = self._ask(sender, per_second, wanted, back, -1.0)
-        return self._take_locally(sender, per_second, wanted) if answer is None else answer
+        return self._take_locally(sender, per_second, wanted, back) if answer is None else answer
 
     def give_back(self, sender: str, count: int) -> None:
         """What was granted and not sent after all; the next `take` of this process brings it back."""
@@ -141,12 +141,12 @@ class RateLimiter:
             return None
         return Grant(int(granted), float(ready), float(rate), float(wait_s))
 
-    def _take_locally(self, sender: str, per_second: float, wanted: int) -> Grant:
+    def _take_locally(self, sender: str, per_second: float, wanted: int, back: int) -> Grant:
         now, rate = time.monotonic(), per_second * AWAY_SHARE
         bucket = self._local.setdefault(sender, _Local(0.0, now))
         if bucket.until > now:
             return Grant(0, 0.0, rate, bucket.until - now)
-        bucket.tokens = min(max(1.0, rate), bucket.tokens + (now - bucket.at) * rate)
+        bucket.tokens = min(max(1.0, rate), bucket.tokens + back + (now - bucket.at) * rate)
         bucket.at = now
         count, ready = max(0, min(wanted, int(bucket.tokens + rate * HORIZON_S))), bucket.tokens
         bucket.tokens -= count

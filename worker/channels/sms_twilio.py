@@ -46,7 +46,7 @@ PAGE_SIZE: Final = 100
 MAX_PAGES: Final = 20
 """More messages than this to one number in minutes means that the listing never ends."""
 LISTING_SLACK: Final = timedelta(minutes=5)
-"""How far Twilio's clock and ours may be apart."""
+"""How far Twilio's clock and ours may drift apart; what they are apart when it is asked is known."""
 TRIAL_PREFIX: Final = "Sent from your Twilio trial account - "
 """Trial accounts get this in front of every body, in listings too."""
 
@@ -177,6 +177,7 @@ class TwilioSms:
         since = attempt.started_at - LISTING_SLACK
         try:
             page = await self._messages.page_async(to=attempt.address, page_size=PAGE_SIZE)
+            since -= self._ahead(attempt)
             for _ in range(MAX_PAGES):
                 recent = [each for each in page if not each.date_created or each.date_created >= since]
                 for listed in recent:
@@ -190,6 +191,13 @@ class TwilioSms:
         except _UNREADABLE as error:
             raise Transient(f"listing unreadable: {type(error).__name__}") from None  # it holds the answer
         raise Transient(f"listing has more than {MAX_PAGES} pages")
+
+    def _ahead(self, attempt: InFlight) -> timedelta:
+        """How far the clock of `started_at` is ahead of Twilio's, which dates what it lists."""
+        answered_at = self._http.answered_at
+        if attempt.asked_at is None or answered_at is None:
+            return timedelta(0)
+        return max(timedelta(0), attempt.asked_at - answered_at)
 
     async def recall(self, provider_id: str) -> bool:
         """Cancels a scheduled message. True, too, if it was cancelled before.

@@ -177,14 +177,19 @@ def status(word: str | None) -> ReceiptStatus:
     return STATUSES.get(word or "", ReceiptStatus.ACCEPTED)
 
 
-def refusal(http_status: int, text: str, retry_after: str | None) -> DeliveryError:
-    """What an answer other than 2xx means. Never says more about a person than Twilio's code."""
+def refusal(
+    http_status: int, text: str, retry_after: str | None, answered: str | None = None
+) -> DeliveryError:
+    """What an answer other than 2xx means. Never says more about a person than Twilio's code.
+
+    `retry_after` and `answered` are the answer's Retry-After and Date.
+    """
     code = _twilio_code(text)
     label = str(code or http_status)
     if http_status >= 500:  # "customers may receive several messages", Twilio says of retrying its 20500
         return OutcomeUnknown(f"HTTP {http_status}", code=label)
     if http_status == 429:
-        return Throttled("HTTP 429", code=label, retry_after_s=retry_after_s(retry_after))
+        return Throttled("HTTP 429", code=label, retry_after_s=retry_after_s(retry_after, answered))
     if http_status < 400 or (code is None and http_status not in _GATE_STATUSES):
         return OutcomeUnknown(f"HTTP {http_status} that is not Twilio's", code=label)
     if code is None:
@@ -194,24 +199,33 @@ def refusal(http_status: int, text: str, retry_after: str | None) -> DeliveryErr
         kind = Misconfigured
     detail = f"HTTP {http_status}: {note}"
     if issubclass(kind, Throttled):
-        return kind(detail, code=label, retry_after_s=retry_after_s(retry_after))
+        return kind(detail, code=label, retry_after_s=retry_after_s(retry_after, answered))
     return kind(detail, code=label)
 
 
-def retry_after_s(header: str | None) -> float:
-    """Seconds to leave the sender alone: Retry-After as seconds or as an HTTP date, within 1 and 3600."""
+def retry_after_s(header: str | None, answered: str | None = None) -> float:
+    """Seconds to leave the sender alone: Retry-After as seconds or as an HTTP date, within 1 and 3600.
+
+    A date is counted from the one at which they answered, because our clock may be wrong.
+    """
     header = (header or "").strip()
     if header.isascii() and header.isdigit():
         wait_s = float(header)
+    elif until_at := http_date(header):
+        wait_s = (until_at - (http_date(answered) or datetime.now(UTC))).total_seconds()
     else:
-        try:
-            until_at = parsedate_to_datetime(header)
-        except ValueError:
-            return _RETRY_DEFAULT_S
-        if until_at.tzinfo is None:  # "-0000" parses as naive; an HTTP date is always GMT (RFC 9110, 5.6.7)
-            until_at = until_at.replace(tzinfo=UTC)
-        wait_s = (until_at - datetime.now(UTC)).total_seconds()
+        return _RETRY_DEFAULT_S
     return min(_RETRY_MOST_S, max(_RETRY_LEAST_S, wait_s))
+
+
+def http_date(header: str | None) -> datetime | None:
+    """None: it is none."""
+    try:
+        at = parsedate_to_datetime(header or "")
+    except ValueError:
+        return None
+    # "-0000" parses as naive; an HTTP date is always GMT (RFC 9110, 5.6.7).
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _twilio_code(text: str) -> int | None:

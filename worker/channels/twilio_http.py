@@ -3,6 +3,7 @@
 import logging
 from base64 import b64encode
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import aiohttp
@@ -11,7 +12,7 @@ from twilio.http.response import Response
 from yarl import URL
 
 from worker.channels.base import Misconfigured, OutcomeUnknown, Transient
-from worker.channels.twilio_codes import refusal
+from worker.channels.twilio_codes import http_date, refusal
 
 API: Final = "https://api.twilio.com"
 
@@ -28,6 +29,8 @@ class TwilioHttp(AsyncHttpClient):  # type: ignore[misc]  # the SDK ships no typ
         self._concurrency = concurrency
         self._base_url = options.get("base_url", "").rstrip("/") or API
         self._session: aiohttp.ClientSession | None = None
+        self.answered_at: datetime | None = None
+        """When the last answer was given, by the clock of who gave it."""
 
     @property
     def base_url(self) -> str:
@@ -70,9 +73,11 @@ class TwilioHttp(AsyncHttpClient):  # type: ignore[misc]  # the SDK ships no typ
             raise Transient(f"not connected: {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise OutcomeUnknown(f"no answer: {type(error).__name__}") from error
+        headers = response.headers
+        self.answered_at = http_date(headers.get("Date"))
         if not 200 <= response.status < 300:
-            raise refusal(response.status, text, response.headers.get("Retry-After"))
-        return Response(response.status, text, response.headers)
+            raise refusal(response.status, text, headers.get("Retry-After"), headers.get("Date"))
+        return Response(response.status, text, headers)
 
     def _open(self) -> aiohttp.ClientSession:
         """Needs the running loop, so not before the first request."""

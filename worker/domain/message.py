@@ -133,3 +133,5 @@ class InFlight:
     body_sha256: str
     sender: Sender
     started_at: datetime
+    asked_at: datetime | None = None
+    """Now, by the clock that wrote `started_at`; None: that clock is taken to be right."""

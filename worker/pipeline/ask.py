@@ -6,6 +6,7 @@ from worker.channels.base import Found, ReceiptStatus
 from worker.domain.message import InFlight, MessageRef
 from worker.domain.states import State
 from worker.pipeline.runtime import Runtime
+from worker.store import clock
 
 STATE_OF = {
     ReceiptStatus.ACCEPTED: State.SENT,
@@ -25,12 +26,14 @@ def find(runtime: Runtime, row: RowMapping) -> Found | None:
     """
     with runtime.engine.connect() as connection:
         policy = runtime.policies.one(connection, row["policy_hash"]).policy
+        now = clock.real(connection)
     attempt = InFlight(
         MessageRef(row["business_on"], row["id"], row["attempt_id"]),
         row["address"],
         row["sha256"],
         policy.sender_identity(row["channel"], row["provider"]),
         row["started_at"],
+        now,
     )
     found: Found | None = runtime.run(
         runtime.adapter(row["channel"], row["provider"], row["mode"]).find(attempt)

@@ -1,8 +1,14 @@
-"""Moves the database's clock for the demo and tests; refused by the database outside the sandbox."""
+"""The database's clock; moved for the demo and tests, which the database refuses outside the sandbox."""
 
 from datetime import datetime
 
 from sqlalchemy import Connection, text
+
+
+def real(connection: Connection) -> datetime:
+    """The database's clock, which nobody moves: of leases and attempts."""
+    now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return now
 
 
 def move_to(connection: Connection, at: datetime) -> None:

@@ -30,6 +30,11 @@ for _number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(_number, lambda _number, _frame: None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that of two processes none is left alone with it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def measure() -> str | None:
     """What has a process measure its coverage, kept from those that tests start: measured parts take half as

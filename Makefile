@@ -22,7 +22,7 @@ lint: .venv/ready
 # Of the fault suite only the short chaos: the whole of it takes as long as all the rest.
 unit: .venv/ready
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report= --ignore-glob='tests/faults/test_[!c]*'
+	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-report= --ignore-glob='tests/faults/test_[!c]*'
 
 faults: .venv/ready
 	$(BIN)/pytest -n 2 --dist worksteal tests/faults

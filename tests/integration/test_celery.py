@@ -21,6 +21,7 @@ from worker.sandbox.client import SandboxClient
 from worker.sandbox.config import SandboxConfig
 from worker.sandbox.process import SandboxProcess, sandbox_process
 
+pytestmark = pytest.mark.slow
 TODAY = date(2026, 11, 23)
 PATIENCE_S = 60.0
 GRACE_S = STOP_S
@@ -221,7 +222,6 @@ def test_a_wake_up_that_cannot_be_published_is_no_error(
     assert time.monotonic() - began < 15
 
 
-@pytest.mark.slow
 def test_a_broker_emptied_in_mid_run_loses_nothing(
     book: Any, parts: Processes, provider: SandboxProcess, client: Celery, redis_url: str
 ) -> None:
@@ -243,7 +243,6 @@ def test_a_broker_emptied_in_mid_run_loses_nothing(
     until(lambda: len(runs(book)) == 2, parts)
 
 
-@pytest.mark.slow
 def test_a_worker_told_to_stop_in_mid_batch_finishes_what_it_holds(
     book: Any, parts: Processes, provider: SandboxProcess, client: Celery
 ) -> None:
@@ -261,7 +260,6 @@ def test_a_worker_told_to_stop_in_mid_batch_finishes_what_it_holds(
     assert set(received(provider.client).values()) == {1}
 
 
-@pytest.mark.slow
 def test_two_beats_after_two_days_away_plan_the_newest_date_once_and_write_down_the_rest(
     book: Any, parts: Processes
 ) -> None:

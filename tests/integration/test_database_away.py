@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,15 +42,6 @@ def wait(what: Callable[[], bool]) -> None:
     while not what():
         assert time.monotonic() < ends
         time.sleep(0.05)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Where a database can live that runs as a user of its own when we are root."""
-    made = Path(tempfile.mkdtemp(prefix="dl"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.mark.slow

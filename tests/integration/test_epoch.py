@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
@@ -173,31 +172,28 @@ def promoted(engine: Engine) -> None:
 
 
 @pytest.mark.slow
-def test_a_restored_base_backup_and_another_cluster_send_nothing(open_at: Any, tmp_path: Path) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="dl"))
-    folder.chmod(0o755)
-    try:
-        with local.postgres(folder / "first") as url:
-            engine = open_at(url)
-            schema.migrate(engine)
-            settle_epoch(engine)
-            client(url, "pg_dump", "--format=custom", f"--file={tmp_path / 'dump'}")
-            engine.dispose()
-        with local.postgres(folder / "first") as url:
-            assert lost(open_at(url)) is None, "a restart is no restore"
-        shutil.copytree(folder / "first", folder / "backup", symlinks=True)
-        # Recovered to the end of its log, as a restore to a point in time is: on a timeline of its own.
-        (folder / "backup" / "recovery.signal").touch()
-        with (folder / "backup" / "postgresql.auto.conf").open("a") as config:
-            config.write("restore_command = 'false'\n")
-        owner = (folder / "first").stat()
-        for path in [folder / "backup", *(folder / "backup").rglob("*")]:
-            os.chown(path, owner.st_uid, owner.st_gid)
-        with local.postgres(folder / "backup") as url:
-            promoted(open_at(url))
-            assert lost(open_at(url)) == "the cluster was promoted, or recovered to a point in time"
-        with local.postgres(folder / "second") as url:
-            client(url, "pg_restore", "--dbname", "dunlin", str(tmp_path / "dump"))
-            assert lost(open_at(url)) == "it is in another PostgreSQL cluster than before"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def test_a_restored_base_backup_and_another_cluster_send_nothing(
+    open_at: Any, folder: Path, tmp_path: Path
+) -> None:
+    with local.postgres(folder / "first") as url:
+        engine = open_at(url)
+        schema.migrate(engine)
+        settle_epoch(engine)
+        client(url, "pg_dump", "--format=custom", f"--file={tmp_path / 'dump'}")
+        engine.dispose()
+    with local.postgres(folder / "first") as url:
+        assert lost(open_at(url)) is None, "a restart is no restore"
+    shutil.copytree(folder / "first", folder / "backup", symlinks=True)
+    # Recovered to the end of its log, as a restore to a point in time is: on a timeline of its own.
+    (folder / "backup" / "recovery.signal").touch()
+    with (folder / "backup" / "postgresql.auto.conf").open("a") as config:
+        config.write("restore_command = 'false'\n")
+    owner = (folder / "first").stat()
+    for path in [folder / "backup", *(folder / "backup").rglob("*")]:
+        os.chown(path, owner.st_uid, owner.st_gid)
+    with local.postgres(folder / "backup") as url:
+        promoted(open_at(url))
+        assert lost(open_at(url)) == "the cluster was promoted, or recovered to a point in time"
+    with local.postgres(folder / "second") as url:
+        client(url, "pg_restore", "--dbname", "dunlin", str(tmp_path / "dump"))
+        assert lost(open_at(url)) == "it is in another PostgreSQL cluster than before"

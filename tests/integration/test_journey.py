@@ -19,6 +19,7 @@ from worker.sandbox.client import SandboxClient
 from worker.sandbox.process import SandboxProcess, sandbox_process
 from worker.sandbox.server import SandboxConfig
 
+pytestmark = pytest.mark.slow
 TODAY = date(2026, 11, 23)
 PATIENCE_S = 90.0
 
@@ -116,7 +117,6 @@ def scanned_run(scanned: subprocess.CompletedProcess[str]) -> str:
     return str(json.loads(scanned.stdout)["runs"][0]["run"])
 
 
-@pytest.mark.slow
 def test_a_worker_killed_in_mid_run_loses_nothing_and_doubles_nothing(
     book: Any, parts: Processes, provider: SandboxProcess
 ) -> None:

@@ -3,11 +3,9 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -240,15 +238,6 @@ def test_a_channel_whose_provider_is_slow_holds_up_no_other(
     parts.start("work", *DIRECT)
     until(lambda: counts(book)["in_app", "sent"] == counts(book)["email", "sent"] == 300, parts)
     assert counts(book)["sms", "sent"] < 300
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Where a database can live that runs as a user of its own when we are root."""
-    made = Path(tempfile.mkdtemp(prefix="dl"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.mark.slow

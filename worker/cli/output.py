@@ -76,6 +76,8 @@ def table(
 def emit_json(value: Any) -> None:
     """One JSON document on standard output."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=_plain) + "\n")
+    # Now and not when Python ends, which complains of a reader that has gone where nobody can answer it.
+    sys.stdout.flush()
 
 
 @contextmanager

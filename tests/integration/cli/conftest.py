@@ -17,7 +17,9 @@ PATIENCE_S = 20
 # has done so, and is otherwise like any other.
 FORKS = """
 import json, os, sys
+from worker.channels import registry
 from worker.cli import main
+registry.adapters()
 for line in sys.stdin:
     order = json.loads(line)
     child = os.fork()
@@ -32,12 +34,12 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="session")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Result]]:
+def forks(tmp_path_factory: pytest.TempPathFactory, measure: str | None) -> Iterator[Callable[..., Result]]:
     """Runs one command after the other, on a terminal of 200 columns."""
     folder: Path = tmp_path_factory.mktemp("commands")
     source = subprocess.Popen(
         [sys.executable, "-c", FORKS],
-        env=os.environ | {"COLUMNS": "200"},
+        env=os.environ | {"COLUMNS": "200"} | ({"COVERAGE_PROCESS_CONFIG": measure} if measure else {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -2,15 +2,11 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import date, timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from sqlalchemy import make_url, text
-
-from worker.local import LocalServers
-from worker.store.engine import make_engine
 
 Result = subprocess.CompletedProcess[str]
 Command = Callable[..., Result]
@@ -20,20 +16,10 @@ TODAY = date(2026, 11, 23)
 
 
 @pytest.fixture(scope="module")
-def database_url(servers: LocalServers) -> Iterator[str]:
+def database_url(fresh_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     """One for the file: what is refused changes nothing."""
-    name = f"t{uuid4().hex[:12]}"
-    admin = make_engine(named(servers.database_url, "postgres"), "tests")
-    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE dunlin"))
-    yield named(servers.database_url, name)
-    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
-
-
-def named(url: str, database: str) -> str:
-    return make_url(url).set(database=database).render_as_string(hide_password=False)
+    with fresh_database() as url:
+        yield url
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,8 @@ def test_output_into_a_pipe_that_was_closed_is_no_traceback(
     story.plan(version)
     with subprocess.Popen(
         [sys.executable, "-m", "worker", "status", "--json"],
-        env=os.environ | {"DUNLIN_DATABASE_URL": database_url},
+        # Unbuffered, it could not happen: each write would meet the pipe by itself.
+        env=os.environ | {"DUNLIN_DATABASE_URL": database_url, "PYTHONUNBUFFERED": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as shown:

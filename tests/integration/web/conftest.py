@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -20,7 +20,6 @@ import httpx
 import jwt
 import pytest
 import uvicorn
-from sqlalchemy import make_url, text
 from twilio.request_validator import RequestValidator
 
 from worker.channels.base import ProviderConfig
@@ -193,20 +192,10 @@ class Mailbag:
 
 
 @pytest.fixture(scope="module")
-def database_url(servers: LocalServers) -> Iterator[str]:
+def database_url(fresh_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     """One for the file instead of one for each test: most of a small test would go into making it."""
-    name = f"t{uuid4().hex[:12]}"
-    admin = make_engine(_named(servers.database_url, "postgres"), "tests")
-    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE dunlin"))
-    yield _named(servers.database_url, name)
-    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
-
-
-def _named(url: str, database: str) -> str:
-    return make_url(url).set(database=database).render_as_string(hide_password=False)
+    with fresh_database() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

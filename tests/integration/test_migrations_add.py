@@ -162,8 +162,10 @@ def test_what_would_take_something_is_seen(engine: Engine, change: str, harm: st
         "ALTER TABLE attempts ADD COLUMN later int, ADD CONSTRAINT later CHECK (later > n)",
         "CREATE TABLE later (id bigint PRIMARY KEY, word text NOT NULL)",
         "CREATE INDEX later ON receipts (received_at)",
-        "ALTER TABLE inbound_messages DROP CONSTRAINT inbound_messages_pkey, "
-        "ADD PRIMARY KEY (provider, provider_id, address)",
+        (
+            "ALTER TABLE inbound_messages DROP CONSTRAINT inbound_messages_pkey, "
+            "ADD PRIMARY KEY (provider, provider_id, address)"
+        ),
     ],
 )
 def test_what_only_adds_is_let_through(engine: Engine, change: str) -> None:

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo up test lint unit faults bench chaos audit lock clean
+.PHONY: demo up test lint unit faults bench chaos kills audit lock clean
 
 demo: .venv/ready
 	@$(BIN)/dunlin demo
@@ -51,6 +51,10 @@ SECONDS ?= 300
 SEED ?= $(shell date +%s)
 chaos: .venv/ready
 	$(BIN)/python -m tests.faults.chaos --seconds $(SECONDS) --seed $(SEED)
+
+KILLS ?= 200
+kills: .venv/ready
+	$(BIN)/pytest -q --timeout 3600 tests/faults/test_kills.py --kills $(KILLS)
 
 # The locks name versions and hashes and no index: they install from whichever one pip is set up for.
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-strip-extras --no-emit-index-url \

@@ -88,6 +88,9 @@ WORKER = {
     "worker_prefetch_multiplier": 1,
     # Nothing of the parent's connections may be shared with its children.
     "worker_pool_start_method": "spawn",
+    # A process that is new imports everything. Where the machine is busy that takes longer than Celery's four
+    # seconds, after which it would be killed, and so would every one after it.
+    "worker_proc_alive_timeout": 60.0,
     "worker_max_memory_per_child": 600_000,
     "worker_soft_shutdown_timeout": 30,
     "worker_send_task_events": True,

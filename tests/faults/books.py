@@ -7,11 +7,17 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from worker.channels.base import Misconfigured, Throttled, TooLate
+from worker.channels.twilio_codes import REFUSALS
 from worker.sandbox.client import SandboxClient
 from worker.store.settle import books as sums_of
 
 STATEMENT = timedelta(seconds=2)
 """Longer than a claim takes: facts that were committed earlier than this before it were in its snapshot."""
+OF_THE_PROVIDER = ["429"] + [
+    str(code) for code, (kind, _) in REFUSALS.items() if issubclass(kind, Throttled | Misconfigured | TooLate)
+]
+"""Codes that say something of the provider, the account or the hour, and nothing of a message."""
 
 
 class BooksWrong(AssertionError):
@@ -30,7 +36,9 @@ def books(engine: Engine, provider: SandboxClient, facts: Iterable[tuple[int, da
     with engine.connect() as connection:
         _once(received)
         _explained(connection)
+        _for_reasons_of_their_own(connection)
         _sums(connection)
+        _told_once(connection)
         _as_stored(connection, journal)
         _not_after(connection, facts)
         _inside_their_window(connection)
@@ -59,6 +67,29 @@ def _explained(connection: Connection) -> None:
     )
 
 
+def _for_reasons_of_their_own(connection: Connection) -> None:
+    sql = text("""
+        SELECT m.id FROM messages m JOIN attempts a ON a.business_on = m.business_on AND a.id = m.attempt_id
+        WHERE m.state = 'failed' AND a.code = ANY(CAST(:codes AS text[]))
+    """)
+    failed = connection.execute(sql, {"codes": OF_THE_PROVIDER}).scalars()
+    _none("failed for what was no fault of theirs", failed)
+
+
+def _told_once(connection: Connection) -> None:
+    """However many runs there were, and whatever their dates: of one tier nobody hears twice in a day."""
+    twice = text("""
+        WITH live AS (
+            SELECT m.*, coalesce(m.sent_at, m.send_at, m.planned_at) AS told_at FROM messages m
+            WHERE state NOT IN ('failed', 'suppressed', 'cancelled', 'expired') AND occurrence = 0
+        )
+        SELECT b.id FROM live a JOIN live b ON b.portfolio_id = a.portfolio_id AND b.mode = a.mode
+            AND b.borrower_id = a.borrower_id AND b.channel = a.channel AND b.tier = a.tier AND b.id > a.id
+        WHERE b.told_at - a.told_at BETWEEN interval '-1 day' AND interval '1 day'
+    """)
+    _none("of a tier that the borrower hears of twice in a day", connection.execute(twice).scalars().all())
+
+
 def _sums(connection: Connection) -> None:
     runs = text("SELECT id FROM runs WHERE state IN ('open', 'closed')")
     for run in connection.execute(runs).scalars().all():
@@ -84,6 +115,18 @@ def _as_stored(connection: Connection, journal: list[dict[str, Any]]) -> None:
         if kept is None or (kept[1], kept[2], kept[3]) != (record["text"], digest, record["to"]):
             wrong.append(record["message_id"])
     _none("stored otherwise than sent", wrong)
+
+
+def paced(provider: SandboxClient, per_second: int) -> None:
+    """No second has seen more than a sender may send in one.
+
+    Raises:
+        BooksWrong: one has.
+    """
+    at = sorted(datetime.fromisoformat(record["received_at"]) for record in provider.messages(channel="sms"))
+    most = max((sum(begin <= each < begin + timedelta(seconds=1) for each in at) for begin in at), default=0)
+    if most > per_second:
+        raise BooksWrong(f"{most} messages within a second, where {per_second} are allowed")
 
 
 def _not_after(connection: Connection, facts: Iterable[tuple[int, datetime]]) -> None:

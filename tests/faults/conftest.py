@@ -17,6 +17,10 @@ from worker.store import schema
 from worker.store.engine import make_engine
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=50, help="How often workers are killed at random moments.")
+
+
 @pytest.fixture
 def provider() -> Iterator[SandboxProcess]:
     with sandbox_process(SandboxConfig(list_lag_s=LIST_LAG_S, progress_s=0.1)) as running:

@@ -68,12 +68,18 @@ class House:
         self.facts: list[tuple[int, datetime]] = []
         """Borrowers that paid, were held or opted out, and when, by the database's clock."""
 
-    def open_book(self, count: int, *, channels: str = '"sms"', dpd: int = 10) -> None:
-        """`count` borrowers with one account each, `dpd` days past due when stories play."""
-        shipped = (SHIPPED / "uk.toml").read_text(encoding="utf-8")
-        self._portfolio.write_text(
-            shipped.replace("[tiers.stern]\n", f"[tiers.stern]\nchannels = [{channels}]\n"), encoding="utf-8"
-        )
+    def open_book(
+        self, count: int, *, channels: str = '"sms"', dpd: int = 10, policy: Mapping[str, str] | None = None
+    ) -> None:
+        """`count` borrowers with one account each, `dpd` days past due when stories play. `policy`: what
+        stands in the portfolio's file, and what stands there instead.
+        """
+        changes = {"[tiers.stern]\n": f"[tiers.stern]\nchannels = [{channels}]\n"} | dict(policy or {})
+        words = (SHIPPED / "uk.toml").read_text(encoding="utf-8")
+        for there, instead in changes.items():
+            assert there in words, there
+            words = words.replace(there, instead)
+        self._portfolio.write_text(words, encoding="utf-8")
         sync_portfolios(self.engine, load_all(self._portfolio.parent, PROVIDERS))
         self.at(AT_WORK)
         self.run(
@@ -93,6 +99,19 @@ class House:
         """Moves the database's clock."""
         self.run(
             "UPDATE clock_offset SET offset_by = :at - clock_timestamp()", at=datetime.fromisoformat(instant)
+        )
+
+    def age(self, seconds: float) -> None:
+        """What is with a worker, or was when it died, has been so for this much longer."""
+        self.run(
+            "UPDATE messages SET lease_until = lease_until - make_interval(secs => :s) "
+            "WHERE state = 'sending'",
+            s=seconds,
+        )
+        self.run(
+            "UPDATE attempts SET claimed_at = claimed_at - make_interval(secs => :s), "
+            "started_at = started_at - make_interval(secs => :s) WHERE finished_at IS NULL",
+            s=seconds,
         )
 
     def run(self, sql: str, **values: Any) -> None:

@@ -136,6 +136,11 @@ def test_children_share_nothing_with_their_parent_and_are_renewed_when_they_grow
     assert app.conf.worker_max_memory_per_child > 0
 
 
+def test_a_child_may_take_its_time_to_start(app: Celery) -> None:
+    """Celery kills one that has not said in four seconds that it is up, and the next one, and so on."""
+    assert app.conf.worker_proc_alive_timeout >= 60
+
+
 def test_flower_can_watch(app: Celery) -> None:
     assert app.conf.worker_send_task_events is True
     assert app.conf.worker_enable_remote_control is True

@@ -6,8 +6,11 @@ processes note, by making a file, that one of them was struck; it holds the proc
 raise.
 """
 
+import asyncio
 import os
 import signal
+import threading
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,24 +25,38 @@ MODULES = {
     "worker.store.receipts",
     "worker.pipeline.compose",
     "worker.channels.sms_twilio",
+    "worker.channels.email_smtp",
     "worker.channels.in_app_inbox",
 }
-_ARMED = dict(item.split("=") for item in os.environ.get("FAULT_POINTS", "").split())
-_on = {"channel": ""}
+
+
+class _On(threading.local):
+    """What this thread is at: without a broker each channel has a thread of its own."""
+
+    channel = ""
+
+
+_on = _On()
 
 
 class Struck(Exception):
     """Raised by a fault test; no code of the product knows it."""
 
 
+@cache
+def _armed() -> dict[str, str]:
+    """Looked up when the first place is passed: this module may be older than its process."""
+    return dict(item.split("=") for item in os.environ.get("FAULT_POINTS", "").split())
+
+
 def armed(place: str) -> bool:
-    return place in _ARMED or f"{place}@{_on['channel']}" in _ARMED
+    return place in _armed() or f"{place}@{_on.channel}" in _armed()
 
 
 def hit(place: str) -> None:
     """Does what was ordered for this place, as often as was ordered among all processes."""
-    name = place if place in _ARMED else f"{place}@{_on['channel']}"
-    action, _, times = _ARMED.get(name, "").partition("*")
+    name = place if place in _armed() else f"{place}@{_on.channel}"
+    action, _, times = _armed().get(name, "").partition("*")
     if not action:
         return
     for number in range(int(times or 1)):
@@ -52,7 +69,8 @@ def hit(place: str) -> None:
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "stop":
-                os.kill(os.getpid(), signal.SIGSTOP)
+                # To this thread: another would have to wake up first, and this one would go on.
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
             case "raise":
                 raise Struck(place)
         return
@@ -67,6 +85,8 @@ def place(module: ModuleType) -> None:
             _compose(module)
         case "worker.channels.sms_twilio":
             _send(module.TwilioSms)
+        case "worker.channels.email_smtp":
+            _send(module.SmtpEmail)
         case "worker.channels.in_app_inbox":
             _send(module.Inbox)
         case name if name in MODULES:
@@ -101,18 +121,19 @@ def _claim(module: ModuleType) -> None:
     real_claim = module.claim
 
     def claim(connection: Any, **kwargs: Any) -> Any:
-        _on["channel"] = kwargs["share"].channel
-        if not armed("claim.uncommitted"):
-            rows = real_claim(connection, **kwargs)
-            if any(row["state"] == "sending" for row in rows):
-                hit("claim.after")
-            return rows
-        # The connection commits by itself; here it is made to wait with that.
-        connection.exec_driver_sql("BEGIN")
+        _on.channel = kwargs["share"].channel
+        # The connection commits by itself; where asked for, it is made to wait with that.
+        waits = armed("claim.uncommitted")
+        if waits:
+            connection.exec_driver_sql("BEGIN")
         rows = real_claim(connection, **kwargs)
-        if any(row["state"] == "sending" for row in rows):
-            hit("claim.uncommitted")
-        connection.exec_driver_sql("COMMIT")
+        ours = any(row["state"] == "sending" for row in rows)
+        if waits:
+            if ours:
+                hit("claim.uncommitted")
+            connection.exec_driver_sql("COMMIT")
+        if ours:
+            hit("claim.after")
         return rows
 
     module.claim = claim
@@ -132,9 +153,11 @@ def _send(adapter: Any) -> None:
     real = adapter.send
 
     async def send(self: Any, payload: Any) -> Any:
+        await asyncio.sleep(0)  # until all that are posted together have had their last look at the clock
         hit("post.before")
         if isinstance(payload, dict):
             hit(f"post.{payload['To']}")
+        await asyncio.sleep(0.001)  # the loop's own clock stands while the process does
         return await real(self, payload)
 
     adapter.send = send

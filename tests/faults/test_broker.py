@@ -12,8 +12,8 @@ from worker.pump import MAX_WAITING
 
 pytestmark = pytest.mark.slow
 QUEUES = ("control", "sms", "email", "in_app")
-BACK_S = 8.0
-"""A retry every second, a connection's time limit, a pump's period, and the work itself."""
+BACK_S = 15.0
+"""A retry every second, a connection's time limit, a pump's period, the work, and a machine that is busy otherwise."""
 
 
 def client(house: House) -> Redis:

@@ -23,4 +23,8 @@ class Alarm:
         """Sounds if it is this that the error says."""
         if unwritable(error) and time.monotonic() >= self._silent_until:
             self._silent_until = time.monotonic() + EVERY_S
-            log.critical("database.unwritable", todo="nothing is sent: free its disk, or make it writable")
+            log.critical(
+                "database.unwritable",
+                sqlstate=getattr(getattr(error, "orig", None), "sqlstate", None),
+                todo="nothing is sent: free its disk, or make it writable",
+            )

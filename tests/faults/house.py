@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,7 @@ def children(pid: int) -> list[int]:
 
 
 def kill(part: Part) -> None:
-    """A worker with all its processes, as when its container is killed."""
-    os.killpg(part.process.pid, signal.SIGKILL)
+    """A worker with all its processes, as when its container is killed. It may be gone."""
+    with suppress(ProcessLookupError):
+        os.killpg(part.process.pid, signal.SIGKILL)
     part.process.wait()

@@ -21,7 +21,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._forgotten: set[tuple[socket.socket, socket.socket]] = set()
-        self._swallow: re.Pattern[bytes] | None = None
+        self._swallow: list[re.Pattern[bytes]] = []
         self.swallowed = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -45,9 +45,11 @@ class Proxy:
             _close(pair)
         return len(pairs)
 
-    def swallow_answer_to(self, request: bytes) -> None:
-        """The next request that matches gets through; its answer does not, and the connection ends."""
-        self._swallow = re.compile(request, re.DOTALL)
+    def swallow_answer_to(self, *requests: bytes) -> None:
+        """The next request that matches gets through; its answer does not, and the connection ends. Once for
+        each of these patterns.
+        """
+        self._swallow = [re.compile(request, re.DOTALL) for request in requests]
 
     def close(self) -> None:
         # Shut down first: closing alone does not wake whoever waits for the next connection.
@@ -90,8 +92,9 @@ class Proxy:
                 if pair in self._forgotten:
                     continue
                 with self._lock:
-                    if asking and self._swallow and self._swallow.search(data):
-                        self._swallow = None
+                    met = [each for each in self._swallow if asking and each.search(data)]
+                    if met:
+                        self._swallow.remove(met[0])
                         drop.set()
                 if not asking and drop.is_set():
                     self.swallowed += 1

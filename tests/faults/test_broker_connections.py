@@ -25,8 +25,8 @@ ANSWER_S = float(BROKER["socket_timeout"])
 """How long an answer of the broker is waited for."""
 SLACK_S = 1.0
 """A pump's period, and a busy machine."""
-BACK_S = 8.0
-"""A retry every second, a connection's time limit, a pump's period, and the work itself."""
+BACK_S = 15.0
+"""A retry every second, a connection's time limit, a pump's period, the work, and a machine that is busy otherwise."""
 
 
 def client(house: House) -> Redis:

@@ -33,29 +33,29 @@ def test_a_database_that_crashes_again_and_again_is_found_again_by_all(
     books(house.engine, house.provider)
 
 
-@pytest.mark.parametrize(
-    ("statement", "committed"),
-    [
-        (rb"WITH clock AS MATERIALIZED.*attempted AS", "outcome = 'never_started'"),
-        (rb"UPDATE attempts a SET started_at", "started_at IS NOT NULL AND outcome = 'handed_back'"),
-        (rb"UPDATE attempts a SET finished_at = clock_timestamp\(\), outcome = l", "outcome = 'accepted'"),
-    ],
-    ids=["the claim", "the note before the request", "the outcome"],
-)
-def test_a_commit_whose_answer_is_lost_doubles_nothing(
-    house: House, wire: Proxy, statement: bytes, committed: str
+def test_commits_whose_answers_are_lost_at_each_step_in_turn_double_nothing(
+    house: House, wire: Proxy
 ) -> None:
     """Each of these statements is its own transaction: its answer is that of the commit."""
     house.open_book(10)
-    wire.swallow_answer_to(statement)
+    wire.swallow_answer_to(*STEPS)
     house.worker()
-    house.until(lambda: wire.swallowed == 1, "no answer was lost")
+    house.until(lambda: wire.swallowed == len(STEPS), "not every answer was lost")
     house.drain()
-    # What was lost had been committed, and each message was posted once all the same.
-    assert house.one(f"SELECT count(*) FROM attempts WHERE {committed}") == 10
+    # Each had been committed all the same, and the provider was called once for each message.
+    shown = [house.one(f"SELECT count(*) FROM attempts WHERE {committed}") for committed in STEPS.values()]
+    assert shown == [10, 10, 10]
     assert set(house.received().values()) == {1}
     assert (house.went_out(), house.posts()) == (10, 10)
     books(house.engine, house.provider)
+
+
+STEPS = {
+    rb"WITH clock AS MATERIALIZED.*attempted AS": "outcome = 'never_started'",
+    rb"UPDATE attempts a SET started_at": "started_at IS NOT NULL AND outcome = 'handed_back'",
+    rb"UPDATE attempts a SET finished_at = clock_timestamp\(\), outcome = l": "outcome = 'accepted'",
+}
+"""Claim, note before the request, outcome; and what shows of each that it was committed."""
 
 
 def test_connections_cut_in_mid_run_are_made_anew(house: House, wire: Proxy) -> None:
@@ -79,31 +79,6 @@ def test_a_locked_book_is_waited_for_and_given_up_in_time_and_sending_goes_on(ho
     with house.engine.begin() as connection:
         connection.execute(text("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE"))
         house.until(lambda: "OperationalError" in house.said("worker"))
-    house.drain()
-    assert (house.went_out(), house.posts()) == (10, 10)
-    books(house.engine, house.provider)
-
-
-def test_a_database_that_takes_no_writes_stops_sending_before_any_request(
-    house: House, database_url: str
-) -> None:
-    house.open_book(10)
-    house.run("INSERT INTO pauses (channel, reason, paused_by) VALUES ('sms', 'tests', 'tests')")
-    first = house.worker("first")
-    house.until(lambda: house.states() == {"scheduled": 10})
-    from_name = database_url.split("?", maxsplit=1)[0].rpartition("/")[2]
-    house.parts.restart(first)  # a connection keeps the default it was opened with
-    house.run(f"ALTER DATABASE {from_name} SET default_transaction_read_only = on")
-    house.run("UPDATE pauses SET resumed_at = clock_timestamp()")
-    house.parts.restart(first)
-    house.engine.dispose()
-    house.until(lambda: "task.failed" in house.said("first"))
-    assert house.received() == {}
-    with house.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("SET default_transaction_read_only = off"))
-        connection.execute(text(f"ALTER DATABASE {from_name} RESET default_transaction_read_only"))
-    house.engine.dispose()
-    house.parts.restart(first)
     house.drain()
     assert (house.went_out(), house.posts()) == (10, 10)
     books(house.engine, house.provider)

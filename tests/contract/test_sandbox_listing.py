@@ -1,69 +1,28 @@
 """The sandbox's list of messages seen through Twilio's own SDK: its lag, its pages, its filters."""
 
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
-from twilio.http.http_client import TwilioHttpClient
-from twilio.rest import Client
 
-from worker.sandbox.process import SandboxProcess, sandbox_process
+from tests.contract.twilio_sdk import BORROWER, send, wait_for
 from worker.sandbox.server import SandboxConfig
 
 LAG_S = 0.3
 CONFIG = SandboxConfig(list_lag_s=LAG_S, progress_s=0.02)
-SENDER = "+15005550006"
-BORROWER = "+12065550101"
 
 
-class LoopbackHttp(TwilioHttpClient):
-    """The SDK's own client with another host."""
-
-    def __init__(self, base_url):
-        super().__init__(timeout=5)
-        self._base_url = base_url
-
-    def request(self, method, url, *args, **kwargs):
-        return super().request(method, url.replace("https://api.twilio.com", self._base_url), *args, **kwargs)
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[SandboxProcess]:
-    with sandbox_process(CONFIG) as process:
-        yield process
-
-
-@pytest.fixture
-def box(running) -> Iterator[SandboxProcess]:
-    yield running
-    running.client.reset()
-
-
-@pytest.fixture
-def twilio(box) -> Iterator[Client]:
-    http = LoopbackHttp(box.client.base_url)
-    yield Client(CONFIG.account_sid, CONFIG.auth_token, http_client=http)
-    http.session.close()
-
-
-def wait_for(condition: Callable[[], object], deadline_s: float = 5.0) -> None:
-    until = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < until, "did not come true in time"
-        time.sleep(0.01)
-
-
-def send(twilio, body="Your payment is due.", **fields):
-    return twilio.messages.create(**{"to": BORROWER, "from_": SENDER, "body": body} | fields)
-
-
-def test_the_list_lags_behind(twilio):
-    before = time.monotonic()
-    sid = send(twilio).sid
-    early = twilio.messages.list(to=BORROWER)
-    assert time.monotonic() - before < LAG_S, "too slow a machine to see the lag"
+def test_the_list_lags_behind(box, twilio):
+    for _ in range(20):
+        before = time.monotonic()
+        sid = send(twilio).sid
+        early = twilio.messages.list(to=BORROWER)
+        if time.monotonic() - before < LAG_S:
+            break
+        box.client.reset()  # the machine was busy with other things, and the lag is over
+    else:
+        pytest.fail("too slow a machine to see the lag")
     assert early == []
     wait_for(lambda: [message.sid for message in twilio.messages.list(to=BORROWER)] == [sid])
     assert time.monotonic() - before >= LAG_S

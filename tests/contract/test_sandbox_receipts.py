@@ -2,108 +2,18 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import BaseRequestHandler, ThreadingTCPServer
-from urllib.parse import parse_qsl
 
-import pytest
 import requests
-from twilio.request_validator import RequestValidator
 
-from worker.sandbox.process import SandboxProcess, sandbox_process
-from worker.sandbox.server import SandboxConfig
+from tests.contract.callbacks import CONFIG, after_two_more_messages, send
+from tests.contract.twilio_sdk import BORROWER, SENDER, wait_for
 
-CONFIG = SandboxConfig(progress_s=0.03)
-BORROWER = "+12065550101"
-SENDER = "+15005550006"
 QUERY = (
     "b=2031-03-01&m=11111111-1111-4111-8111-111111111111&a=22222222-2222-4222-8222-222222222222&x=%2B%20%7Ey"
 )
-
-
-@dataclass
-class Received:
-    path: str
-    form: dict[str, str]
-    signature: str
-    at: float
-
-
-@dataclass
-class Receiver:
-    url: str
-    requests: list[Received] = field(default_factory=list)
-    status: int = 204
-
-    def statuses(self) -> list[str]:
-        return [request.form["MessageStatus"] for request in self.requests]
-
-    def signed(self, request: Received) -> bool:
-        return RequestValidator(CONFIG.auth_token).validate(
-            self.url + request.path, request.form, request.signature
-        )
-
-
-@pytest.fixture(scope="module")
-def box() -> Iterator[SandboxProcess]:
-    with sandbox_process(CONFIG) as running:
-        yield running
-
-
-@pytest.fixture
-def receiver(box) -> Iterator[Receiver]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            form = dict(parse_qsl(body, keep_blank_values=True))
-            signature = self.headers.get("X-Twilio-Signature", "")
-            made.requests.append(Received(self.path, form, signature, time.monotonic()))
-            self.send_response(made.status)
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made = Receiver(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield made
-    box.client.clear_faults()
-    box.client.reset()
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def wait_for(condition: Callable[[], object], deadline_s: float = 5.0) -> None:
-    until = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < until, "did not come true in time"
-        time.sleep(0.01)
-
-
-def send(box, callback, **fields):
-    form = {"To": BORROWER, "From": SENDER, "Body": "Your payment is due.", "StatusCallback": callback}
-    answer = requests.post(
-        f"{box.client.base_url}/2010-04-01/Accounts/{CONFIG.account_sid}/Messages.json",
-        data=form | fields,
-        auth=(CONFIG.account_sid, CONFIG.auth_token),
-        timeout=5,
-    )
-    assert answer.status_code == 201
-    return answer.json()
-
-
-def after_two_more_messages(box, receiver):
-    """Returns when two later messages have told everything: a receipt still due would have come before."""
-    for _ in range(2):
-        told = len(box.client.messages())
-        send(box, receiver.url + "/later")
-        wait_for(lambda told=told: len(box.client.messages()[told]["receipts"]) == 2)
 
 
 def test_each_step_is_told_signed_and_without_the_fragment(box, receiver):

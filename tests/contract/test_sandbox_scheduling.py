@@ -1,70 +1,16 @@
 """Scheduled messages in the sandbox, seen through Twilio's own SDK."""
 
-import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from twilio.base.exceptions import TwilioRestException
-from twilio.http.http_client import TwilioHttpClient
-from twilio.rest import Client
 
+from tests.contract.twilio_sdk import BORROWER, SENDER, SERVICE, refusal, send, wait_for
 from worker.sandbox.create_rules import check
-from worker.sandbox.process import SandboxProcess, sandbox_process
 from worker.sandbox.server import SandboxConfig
 from worker.sandbox.twilio_errors import ApiError
 
 CONFIG = SandboxConfig(progress_s=0.02)
-SENDER = "+15005550006"
-BORROWER = "+12065550101"
-SERVICE = "MG" + "a" * 32
-
-
-class LoopbackHttp(TwilioHttpClient):
-    """The SDK's own client with another host."""
-
-    def __init__(self, base_url):
-        super().__init__(timeout=5)
-        self._base_url = base_url
-
-    def request(self, method, url, *args, **kwargs):
-        return super().request(method, url.replace("https://api.twilio.com", self._base_url), *args, **kwargs)
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[SandboxProcess]:
-    with sandbox_process(CONFIG) as process:
-        yield process
-
-
-@pytest.fixture
-def box(running) -> Iterator[SandboxProcess]:
-    yield running
-    running.client.reset()
-
-
-@pytest.fixture
-def twilio(box) -> Iterator[Client]:
-    http = LoopbackHttp(box.client.base_url)
-    yield Client(CONFIG.account_sid, CONFIG.auth_token, http_client=http)
-    http.session.close()
-
-
-def wait_for(condition: Callable[[], object], deadline_s: float = 5.0) -> None:
-    until = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < until, "did not come true in time"
-        time.sleep(0.01)
-
-
-def send(twilio, body="Your payment is due.", **fields):
-    return twilio.messages.create(**{"to": BORROWER, "from_": SENDER, "body": body} | fields)
-
-
-def refusal(twilio, **fields) -> tuple[int, int]:
-    with pytest.raises(TwilioRestException) as caught:
-        send(twilio, **fields)
-    return caught.value.status, caught.value.code
 
 
 def scheduled(twilio, ahead: timedelta, **fields):

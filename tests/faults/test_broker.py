@@ -13,7 +13,7 @@ from worker.pump import MAX_WAITING
 pytestmark = pytest.mark.slow
 QUEUES = ("control", "sms", "email", "in_app")
 BACK_S = 15.0
-"""A retry every second, a connection's time limit, a pump's period, the work, and a machine that is busy otherwise."""
+"""A retry every second, a connection's time limit, a pump's period, the work, and a machine that is busy."""
 
 
 def client(house: House) -> Redis:

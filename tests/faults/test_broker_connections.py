@@ -26,7 +26,7 @@ ANSWER_S = float(BROKER["socket_timeout"])
 SLACK_S = 1.0
 """A pump's period, and a busy machine."""
 BACK_S = 15.0
-"""A retry every second, a connection's time limit, a pump's period, the work, and a machine that is busy otherwise."""
+"""A retry every second, a connection's time limit, a pump's period, the work, and a machine that is busy."""
 
 
 def client(house: House) -> Redis:

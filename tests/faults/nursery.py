@@ -4,8 +4,10 @@ What runs is what always runs, in a process of its own that can be killed and st
 done beforehand; where a test takes a guard out, they are done anew.
 """
 
+import ctypes
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from tests.faults.house import INSIDE
 
+PR_SET_PDEATHSIG = 1
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.faults.preload"])
 
@@ -60,6 +63,8 @@ def start(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -
 
 def _be_dunlin(arguments: list[str], environment: dict[str, str], log: str) -> None:
     os.setsid()
+    # With the nursery, which ends with the tests however they end: an orphan would work on in the next ones.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for path, flags, numbers in (
         (os.devnull, os.O_RDONLY, (0,)),
         (log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, (1, 2)),

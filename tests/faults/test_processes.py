@@ -165,6 +165,7 @@ def test_receipts_under_a_killed_web_are_stored_once_when_the_provider_retries(h
     house.open_book(40)
     house.provider.set_fault("double", rate=0.5)
     web = house.start("web", "web")
+    house.until(lambda: "Uvicorn running" in house.said("web"))
     work(house)
     house.until(lambda: house.one("SELECT count(*) FROM receipts") >= 5)
     kill(web)

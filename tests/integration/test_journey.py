@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def parts(database_url: str, redis_url: str, provider: SandboxProcess, tmp_path: Path) -> Iterator[Processes]:
     servers = {"database_url": database_url, "redis_url": redis_url}
-    with installation(tmp_path, provider, **servers, **BRIEF, claim_batch="50") as parts:
+    with installation(tmp_path, provider, **servers, claim_batch="50") as parts:
         yield parts
 
 
@@ -81,6 +81,7 @@ def test_a_worker_killed_in_mid_run_loses_nothing_and_doubles_nothing(
     book: Any, parts: Processes, provider: SandboxProcess
 ) -> None:
     fill(book, 300)
+    parts.environment = {**parts.environment, **BRIEF}
     provider.client.set_fault("latency", s=0.3, on="create")
     parts.start("web", "web")
     worker = parts.start("worker", "worker")

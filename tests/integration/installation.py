@@ -46,14 +46,13 @@ def installation(folder: Path, provider: SandboxProcess | None, **ours: str) -> 
         yield processes
 
 
-def until(what: Callable[[], bool], parts: Processes, patience_s: float = PATIENCE_S) -> float:
-    """Waits for something that other processes bring about; the seconds it took."""
-    began = time.monotonic()
+def until(what: Callable[[], bool], parts: Processes, patience_s: float = PATIENCE_S) -> None:
+    """Waits for something that other processes bring about."""
+    ends = time.monotonic() + patience_s
     while not what():
         logs = {log.name: log.read_text()[-1500:] for log in parts.logs.glob("*.log")}
-        assert time.monotonic() - began < patience_s, f"it did not happen; logs: {logs}"
-        time.sleep(0.05)
-    return time.monotonic() - began
+        assert time.monotonic() < ends, f"it did not happen; logs: {logs}"
+        time.sleep(0.1)
 
 
 def log_of(parts: Processes, name: str) -> str:

@@ -58,9 +58,12 @@ def test_a_scan_and_a_rerun_can_be_asked_for_by_name(
     book: Any, parts: Processes, provider: SandboxProcess, client: Celery
 ) -> None:
     fill(book, 1)
+    book.at("2026-11-23T08:30Z")  # before the day's run is due: none but the one asked for here
     provider.client.set_fault("error", channel="sms", status=400, code=21617, times=1)
     parts.start("worker", "worker")
     client.send_task("tasks.scan", kwargs={"portfolio": "uk", "date": "2026-11-23"})
+    until(lambda: len(runs(book)) == 1, parts)
+    book.at("2026-11-23T10:00Z")
     until(lambda: book.states().get("sms") == "failed" and not open_states(book), parts)
 
     (first,) = runs(book)

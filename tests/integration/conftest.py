@@ -24,6 +24,8 @@ from worker.portfolios.rules import Rules
 from worker.portfolios.schema import Policy
 from worker.rendering.catalogue import Catalogue, default_root
 from worker.rulepacks.load import Shelf
+from worker.sandbox.config import SandboxConfig
+from worker.sandbox.process import SandboxProcess, sandbox_process
 from worker.store import claim as claim_store
 from worker.store import outcome as outcome_store
 from worker.store.begin import Content, begin
@@ -31,7 +33,10 @@ from worker.store.engine import autocommit
 from worker.store.outcome import Outcome
 
 PROVIDERS = {"sms": {"twilio"}, "email": {"smtp"}, "in_app": {"inbox"}}
-RULES_HASH = Shelf().set_hash()
+# Read and compiled once: neither changes, and nearly every test needs both.
+SHELF = Shelf()
+CATALOGUE = Catalogue(default_root())
+RULES_HASH = SHELF.set_hash()
 KEY = "k" * 40
 
 
@@ -154,8 +159,8 @@ def runtime(engine: Engine, redis_url: str) -> Iterator[Runtime]:
 
     made = Runtime(
         engine=engine,
-        policies=Policies(Shelf(), Catalogue(default_root())),
-        catalogue=Catalogue(default_root()),
+        policies=Policies(SHELF, CATALOGUE),
+        catalogue=CATALOGUE,
         adapter=no_adapter,
         lookups=frozenset({("sms", "twilio")}),
         idempotents=frozenset({("in_app", "inbox")}),
@@ -177,6 +182,13 @@ def runtime(engine: Engine, redis_url: str) -> Iterator[Runtime]:
     )
     yield made
     made.close()
+
+
+@pytest.fixture
+def provider() -> Iterator[SandboxProcess]:
+    """A sandbox as a process of its own."""
+    with sandbox_process(SandboxConfig(list_lag_s=0.3, progress_s=0.1)) as running:
+        yield running
 
 
 @pytest.fixture

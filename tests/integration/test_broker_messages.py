@@ -1,11 +1,8 @@
 """Who can write to the broker can wake a worker, and that is all: whatever stands there, nothing breaks."""
 
 import json
-import os
 import random
-import time
-from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +10,11 @@ import pytest
 from kombu import Connection, Exchange, Producer, Queue
 from redis import Redis
 
+from tests.integration.installation import fill, installation, log_of, until
 from worker.app import BROKER
-from worker.demo.processes import Processes, port
-from worker.sandbox.config import SandboxConfig
-from worker.sandbox.process import SandboxProcess, sandbox_process
+from worker.demo.processes import Processes
+from worker.sandbox.process import SandboxProcess
 
-PATIENCE_S = 60.0
 COUNT = 400
 QUEUES = ["control", "sms", "email", "in_app"]
 TASKS = ["plan", "admit", "send", "settle", "upkeep", "scan", "rerun", "", "no_such"]
@@ -30,32 +26,9 @@ NAMES = ["channel", "portfolio", "date", "dry_run", "run", "only", "account", "f
 
 
 @pytest.fixture
-def provider() -> Iterator[SandboxProcess]:
-    with sandbox_process(SandboxConfig(list_lag_s=0.3, progress_s=0.1)) as running:
-        yield running
-
-
-@pytest.fixture
 def parts(database_url: str, redis_url: str, provider: SandboxProcess, tmp_path: Path) -> Iterator[Processes]:
-    ours = {
-        "DUNLIN_DATABASE_URL": database_url,
-        "DUNLIN_REDIS_URL": redis_url,
-        "DUNLIN_SANDBOX_URL": provider.client.base_url,
-        "DUNLIN_SANDBOX_SMTP_PORT": str(provider.ports.smtp),
-        "DUNLIN_PUBLIC_URL": f"http://127.0.0.1:{port(0)}",
-        "DUNLIN_PUMP_S": "1",
-    }
-    with Processes({**os.environ, **ours}, tmp_path / "logs") as processes:
-        yield processes
-
-
-def until(what: Callable[[], bool], parts: Processes) -> None:
-    """Waits for something that other processes bring about."""
-    ends = time.monotonic() + PATIENCE_S
-    while not what():
-        logs = {log.name: log.read_text()[-3000:] for log in parts.logs.glob("*.log")}
-        assert time.monotonic() < ends, f"it did not happen; logs: {logs}"
-        time.sleep(0.1)
+    with installation(tmp_path, provider, database_url=database_url, redis_url=redis_url) as parts:
+        yield parts
 
 
 def odd_messages(seed: int) -> Iterator[tuple[dict[str, Any], bytes]]:
@@ -89,10 +62,7 @@ def odd_messages(seed: int) -> Iterator[tuple[dict[str, Any], bytes]]:
 def test_whatever_json_a_stranger_writes_the_worker_lives_and_nothing_is_sent(
     book: Any, parts: Processes, provider: SandboxProcess, redis_url: str
 ) -> None:
-    book.at("2026-11-23T10:00Z")
-    for n in range(3):
-        borrower = book.borrower(f"B{n}", phone=f"+4477009{n:05d}")
-        book.account(borrower, f"A{n}", due_on=date(2026, 11, 23) - timedelta(days=10))
+    fill(book, 3)
     book.run("INSERT INTO pauses (reason, paused_by) VALUES ('nothing is due', 'tests')")
     worker = parts.start("worker", "worker")
     with Connection(redis_url, transport_options=BROKER) as connection:
@@ -116,7 +86,7 @@ def test_whatever_json_a_stranger_writes_the_worker_lives_and_nothing_is_sent(
 
         assert waiting() > COUNT // 2, "they did not arrive: this test proves nothing"
         until(lambda: waiting() <= 8 * len(QUEUES), parts)
-    assert "wake.unreadable" in (parts.logs / "worker.log").read_text()
+    assert "wake.unreadable" in log_of(parts, "worker")
     assert worker.process.poll() is None
     assert provider.client.counts()["messages"] == {}
     assert book.messages(state="sent") == []
@@ -130,6 +100,6 @@ def test_whatever_json_a_stranger_writes_the_worker_lives_and_nothing_is_sent(
     until(lambda: {row["state"] for row in book.messages()} & {"sent", "delivered"} != set(), parts)
     assert set(provider.client.counts()["messages"].values()) <= {1}
     assert worker.process.poll() is None
-    log = (parts.logs / "worker.log").read_text()
+    log = log_of(parts, "worker")
     assert "etc/passwd" not in log
     assert "DROP TABLE" not in log

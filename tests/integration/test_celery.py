@@ -1,11 +1,9 @@
 """A real worker behind a real broker: what Celery and Redis do to a wake-up, they do not do to the work."""
 
-import os
 import signal
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,42 +11,22 @@ import pytest
 from celery import Celery
 from redis import Redis
 
+from tests.integration.installation import fill, had_a_run, installation, log_of, received, until
 from worker import settings
 from worker.app import make_app
 from worker.demo.processes import STOP_S, Part, Processes, port
 from worker.pump import CONTROL, MAX_WAITING, wake
-from worker.sandbox.client import SandboxClient
-from worker.sandbox.config import SandboxConfig
-from worker.sandbox.process import SandboxProcess, sandbox_process
+from worker.sandbox.process import SandboxProcess
 
 pytestmark = pytest.mark.slow
-TODAY = date(2026, 11, 23)
-PATIENCE_S = 60.0
 GRACE_S = STOP_S
 """What `dunlin demo` and `dunlin up` grant; the container file grants more."""
 
 
 @pytest.fixture
-def provider() -> Iterator[SandboxProcess]:
-    with sandbox_process(SandboxConfig(list_lag_s=0.3, progress_s=0.1)) as running:
-        yield running
-
-
-@pytest.fixture
 def parts(database_url: str, redis_url: str, provider: SandboxProcess, tmp_path: Path) -> Iterator[Processes]:
-    """An installation without any part running yet."""
-    ours = {
-        "DUNLIN_DATABASE_URL": database_url,
-        "DUNLIN_REDIS_URL": redis_url,
-        "DUNLIN_SANDBOX_URL": provider.client.base_url,
-        "DUNLIN_SANDBOX_SMTP_PORT": str(provider.ports.smtp),
-        "DUNLIN_PUBLIC_URL": f"http://127.0.0.1:{port(0)}",
-        "DUNLIN_UNSUBSCRIBE_KEY": "k" * 40,
-        "DUNLIN_PUMP_S": "0.5",
-        "DUNLIN_SANDBOX_SETTLE_S": "1",
-    }
-    with Processes({**os.environ, **ours}, tmp_path / "logs") as processes:
-        yield processes
+    with installation(tmp_path, provider, database_url=database_url, redis_url=redis_url) as parts:
+        yield parts
 
 
 @pytest.fixture
@@ -60,26 +38,6 @@ def client(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
     yield app
     app.close()
     settings.current.cache_clear()
-
-
-def until(what: Callable[[], bool], parts: Processes, patience_s: float = PATIENCE_S) -> None:
-    """Waits for something that other processes bring about."""
-    ends = time.monotonic() + patience_s
-    while not what():
-        logs = {log.name: log.read_text()[-1500:] for log in parts.logs.glob("*.log")}
-        assert time.monotonic() < ends, f"it did not happen; logs: {logs}"
-        time.sleep(0.1)
-
-
-def fill(book: Any, count: int, portfolio: str = "uk") -> None:
-    book.at("2026-11-23T10:00Z")
-    for n in range(count):
-        borrower = book.borrower(f"B{n}", phone=f"+4477009{n:05d}")
-        book.account(borrower, f"A{n}", due_on=TODAY - timedelta(days=10), portfolio=portfolio)
-
-
-def received(client: SandboxClient) -> Counter[str]:
-    return Counter(client.counts()["messages"])
 
 
 def open_states(book: Any) -> set[str]:
@@ -100,9 +58,12 @@ def test_a_scan_and_a_rerun_can_be_asked_for_by_name(
     book: Any, parts: Processes, provider: SandboxProcess, client: Celery
 ) -> None:
     fill(book, 1)
+    book.at("2026-11-23T08:30Z")  # before the day's run is due: none but the one asked for here
     provider.client.set_fault("error", channel="sms", status=400, code=21617, times=1)
     parts.start("worker", "worker")
     client.send_task("tasks.scan", kwargs={"portfolio": "uk", "date": "2026-11-23"})
+    until(lambda: len(runs(book)) == 1, parts)
+    book.at("2026-11-23T10:00Z")
     until(lambda: book.states().get("sms") == "failed" and not open_states(book), parts)
 
     (first,) = runs(book)
@@ -142,10 +103,6 @@ def test_a_task_by_name_has_the_options_of_its_command(book: Any, parts: Process
     assert len(runs(book)) == 2
     told = {row["borrower_id"] for row in book.messages(run_id=runs(book)[1]["id"])}
     assert told == {book.one("SELECT id FROM borrowers WHERE external_id = 'B1'")}
-
-
-def log_of(parts: Processes, name: str) -> str:
-    return (parts.logs / f"{name}.log").read_text()
 
 
 def test_what_is_not_ours_to_read_is_refused_and_the_worker_lives(
@@ -265,10 +222,7 @@ def test_two_beats_after_two_days_away_plan_the_newest_date_once_and_write_down_
 ) -> None:
     fill(book, 1)
     parts.environment = {**parts.environment, "DUNLIN_PUMP_S": "3600"}  # only beat wakes anybody
-    book.run(
-        "INSERT INTO runs (portfolio_id, business_on, policy_hash, mode, state, tier_floors, requested_by) "
-        "SELECT id, '2026-11-20', policy_hash, mode, 'open', '{}', 'tests' FROM portfolios"
-    )
+    had_a_run(book, date(2026, 11, 20))
     for name in ("worker", "beat", "beat2"):
         parts.start(name, name.rstrip("2"))
     until(lambda: len(runs(book)) > 1, parts, patience_s=90)

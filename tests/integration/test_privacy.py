@@ -1,14 +1,12 @@
 """Names, addresses, amounts, words and secrets stay out of logs, broker and process lists, come what may."""
 
 import base64
-import os
 import re
 import shutil
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
@@ -19,18 +17,18 @@ import pytest
 from redis import Redis
 from sqlalchemy import make_url
 
+from tests.integration.installation import had_a_run, installation, until
 from worker.demo.processes import Processes, port
 from worker.rendering.catalogue import default_root
 from worker.sandbox.client import SandboxClient, SandboxUnreachable
 
 TODAY = date(2026, 11, 23)
-PATIENCE_S = 60.0
 COUNT = 20
 SECRETS = {
-    "DUNLIN_SANDBOX_AUTH_TOKEN": "secret-token-4711",
-    "DUNLIN_INBOX_JWT_KEY": "secret-inbox-key-4711-secret-inbox-key",
-    "DUNLIN_UNSUBSCRIBE_KEY": "secret-link-key-4711-secret-link-key",
-    "DUNLIN_FLOWER_BASIC_AUTH": "flower:secret-login-4711",
+    "sandbox_auth_token": "secret-token-4711",
+    "inbox_jwt_key": "secret-inbox-key-4711-secret-inbox-key",
+    "unsubscribe_key": "secret-link-key-4711-secret-link-key",
+    "flower_basic_auth": "flower:secret-login-4711",
 }
 DATABASE_PASSWORD = "secret-database-4711"
 BREAKS = """{% block tail %}
@@ -90,42 +88,28 @@ def broker(redis_url: str) -> Iterator[Eavesdropper]:
 @pytest.fixture
 def parts(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Processes]:
     """An installation with secrets worth finding, at the chattiest level of logs."""
-    web, http, smtp = port(0), port(0), port(0)
     templates = tmp_path / "templates"
     shutil.copytree(default_root(), templates)
     file = templates / "en" / "reminder" / "in_app.txt"
     file.write_text(file.read_text() + BREAKS)
     password = make_url(database_url).set(password=DATABASE_PASSWORD).render_as_string(hide_password=False)
     ours = SECRETS | {
-        "DUNLIN_DATABASE_URL": password,
-        "DUNLIN_REDIS_URL": redis_url,
-        "DUNLIN_SANDBOX_URL": f"http://127.0.0.1:{http}",
-        "DUNLIN_SANDBOX_SMTP_PORT": str(smtp),
-        "DUNLIN_WEB_PORT": str(web),
-        "DUNLIN_PUBLIC_URL": f"http://127.0.0.1:{web}",
-        "DUNLIN_TEMPLATES_DIR": str(templates),
-        "DUNLIN_LOG_LEVEL": "DEBUG",
-        "DUNLIN_PUMP_S": "0.5",
-        "DUNLIN_SANDBOX_SETTLE_S": "1",
+        "database_url": password,
+        "redis_url": redis_url,
+        "sandbox_url": f"http://127.0.0.1:{port(0)}",
+        "sandbox_smtp_port": str(port(0)),
+        "templates_dir": str(templates),
+        "log_level": "DEBUG",
     }
-    with Processes({**os.environ, **ours}, tmp_path / "logs") as processes:
-        yield processes
-
-
-def until(what: Callable[[], bool], parts: Processes) -> None:
-    """Waits for something that other processes bring about."""
-    ends = time.monotonic() + PATIENCE_S
-    while not what():
-        logs = {log.name: log.read_text()[-1500:] for log in parts.logs.glob("*.log")}
-        assert time.monotonic() < ends, f"it did not happen; logs: {logs}"
-        time.sleep(0.1)
+    with installation(tmp_path, None, **ours) as parts:
+        yield parts
 
 
 def start(parts: Processes) -> SandboxClient:
     ours = parts.environment
     http = ours["DUNLIN_SANDBOX_URL"].rpartition(":")[2]
     options = ["--http-port", http, "--smtp-port", ours["DUNLIN_SANDBOX_SMTP_PORT"], "--list-lag", "0.3"]
-    parts.start("sandbox", "sandbox", *options, "--auth-token", SECRETS["DUNLIN_SANDBOX_AUTH_TOKEN"])
+    parts.start("sandbox", "sandbox", *options, "--auth-token", SECRETS["sandbox_auth_token"])
     for name in ("web", "beat", "worker"):
         parts.start(name, name)
     client = SandboxClient(ours["DUNLIN_SANDBOX_URL"])
@@ -172,14 +156,6 @@ def fill(book: Any) -> list[str]:
     book.run("UPDATE borrowers SET phone = '+44770090011x' WHERE external_id = 'B18'")
     book.run("UPDATE borrowers SET email = 'zyxwvut19@exa mple.org' WHERE external_id = 'B19'")
     return private
-
-
-def ran_yesterday(book: Any) -> None:
-    """So that today's run is due now, for beat and workers to find."""
-    book.run(
-        "INSERT INTO runs (portfolio_id, business_on, policy_hash, mode, state, tier_floors, requested_by) "
-        "SELECT id, '2026-11-22', policy_hash, mode, 'open', '{}', 'tests' FROM portfolios"
-    )
 
 
 def set_faults(client: SandboxClient) -> None:
@@ -230,7 +206,7 @@ def test_nothing_private_is_written_to_logs_broker_or_process_list(
     private = fill(book)
     client = start(parts)
     set_faults(client)
-    ran_yesterday(book)
+    had_a_run(book)
     until(lambda: len(book.messages()) > COUNT, parts)
     until(lambda: client.counts()["channels"]["sms"]["accepted"] > 3, parts)
     book.engine.dispose()
@@ -281,7 +257,7 @@ def test_an_error_of_the_database_that_quotes_its_row_is_not_repeated(
     book.run("ALTER TABLE suppressions ADD CONSTRAINT no_more CHECK (channel <> 'sms')")
     client = start(parts)
     client.set_fault("error", channel="sms", status=400, code=21211)
-    ran_yesterday(book)
+    had_a_run(book)
     until(lambda: any("task-failed" in unpacked(command) for command in broker.heard), parts)
     assert found_in(logs_of(parts), private) == {}
     assert found_in({"redis": broker.stop()}, private) == {}

@@ -1,30 +1,33 @@
 """`dunlin work --direct`: the whole day with no broker anywhere, by the same code; and beside Celery's."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.installation import (
+    BRIEF,
+    PATIENCE_S,
+    TODAY,
+    fill,
+    had_a_run,
+    installation,
+    received,
+    until,
+)
 from worker import local
 from worker.demo.processes import STOP_S, Processes, port
-from worker.sandbox.client import SandboxClient
-from worker.sandbox.config import SandboxConfig
-from worker.sandbox.process import SandboxProcess, sandbox_process
+from worker.sandbox.process import SandboxProcess
 from worker.store import schema
 from worker.store.engine import make_engine
 
-TODAY = date(2026, 11, 23)
-PATIENCE_S = 60.0
 DIRECT = ("work", "--direct")
 NO_CELERY = """
 import sys
@@ -36,58 +39,12 @@ main()
 
 
 @pytest.fixture
-def provider() -> Iterator[SandboxProcess]:
-    with sandbox_process(SandboxConfig(list_lag_s=0.3, progress_s=0.1)) as running:
-        yield running
-
-
-@pytest.fixture
 def parts(database_url: str, provider: SandboxProcess, tmp_path: Path) -> Iterator[Processes]:
-    """An installation whose broker is gone; short leases, so that what was killed is soon taken over."""
-    web = port(0)
-    ours = {
-        "DUNLIN_DATABASE_URL": database_url,
-        "DUNLIN_REDIS_URL": f"redis://127.0.0.1:{port(0)}/0",
-        "DUNLIN_SANDBOX_URL": provider.client.base_url,
-        "DUNLIN_SANDBOX_SMTP_PORT": str(provider.ports.smtp),
-        "DUNLIN_WEB_PORT": str(web),
-        "DUNLIN_PUBLIC_URL": f"http://127.0.0.1:{web}",
-        "DUNLIN_UNSUBSCRIBE_KEY": "k" * 40,
-        "DUNLIN_PUMP_S": "0.3",
-        "DUNLIN_SANDBOX_SETTLE_S": "1",
-        "DUNLIN_LEASE_S": "8",
-        "DUNLIN_DEADLINE_S": "3",
-        "DUNLIN_SMTP_TIMEOUT_S": "2",
-        "DUNLIN_SMTP_DATA_TIMEOUT_S": "2",
-        "DUNLIN_TWILIO_TIMEOUT_S": "4",
-    }
-    with Processes({**os.environ, **ours}, tmp_path / "logs") as processes:
-        yield processes
-
-
-def until(what: Callable[[], bool], parts: Processes, patience_s: float = PATIENCE_S) -> None:
-    """Waits for something that other processes bring about."""
-    ends = time.monotonic() + patience_s
-    while not what():
-        logs = {log.name: log.read_text()[-1500:] for log in parts.logs.glob("*.log")}
-        assert time.monotonic() < ends, f"it did not happen; logs: {logs}"
-        time.sleep(0.1)
-
-
-def fill(book: Any, count: int) -> None:
-    """A book whose run of today is due: yesterday had one."""
-    book.at("2026-11-23T10:00Z")
-    for n in range(count):
-        borrower = book.borrower(f"B{n}", phone=f"+4477009{n:05d}")
-        book.account(borrower, f"A{n}", due_on=TODAY - timedelta(days=10))
-    book.run(
-        "INSERT INTO runs (portfolio_id, business_on, policy_hash, mode, state, tier_floors, requested_by) "
-        "SELECT id, '2026-11-22', policy_hash, mode, 'open', '{}', 'tests' FROM portfolios"
-    )
-
-
-def received(client: SandboxClient) -> Counter[str]:
-    return Counter(client.counts()["messages"])
+    """Its broker is gone."""
+    nowhere = f"redis://127.0.0.1:{port(0)}/0"
+    servers = {"database_url": database_url, "redis_url": nowhere}
+    with installation(tmp_path, provider, **servers, pump_s="0.3") as parts:
+        yield parts
 
 
 def counts(book: Any) -> Counter[tuple[str, str]]:
@@ -119,6 +76,7 @@ def once(parts: Processes, *options: str, patience_s: float = PATIENCE_S) -> sub
 @pytest.mark.slow
 def test_a_whole_day_needs_no_broker(book: Any, parts: Processes, provider: SandboxProcess) -> None:
     fill(book, 12)
+    had_a_run(book)
     parts.environment = {**parts.environment, "DUNLIN_LOG_LEVEL": "DEBUG"}
     parts.start("web", "web")
     work = parts.start("work", *DIRECT)
@@ -141,6 +99,7 @@ def test_a_whole_day_needs_no_broker(book: Any, parts: Processes, provider: Sand
 @pytest.mark.slow
 def test_once_ends_when_nothing_is_due_and_says_what_it_did(book: Any, parts: Processes) -> None:
     fill(book, 5)
+    had_a_run(book)
     first = once(parts, "--json")
     assert first.returncode == 0, first.stderr
     said = json.loads(first.stdout)
@@ -159,6 +118,7 @@ def test_once_ends_when_nothing_is_due_and_says_what_it_did(book: Any, parts: Pr
 @pytest.mark.slow
 def test_once_leaves_what_is_not_due_and_says_how_much(book: Any, parts: Processes) -> None:
     fill(book, 3)
+    had_a_run(book)
     book.run("UPDATE borrowers SET zone = 'Pacific/Auckland' WHERE external_id = 'B1'")  # 23:00 there
     left = json.loads(once(parts, "--json").stdout)["waiting"]
     assert left["later"] == 3
@@ -170,6 +130,7 @@ def test_beside_celerys_workers_nothing_is_doubled(
     book: Any, parts: Processes, provider: SandboxProcess, redis_url: str
 ) -> None:
     fill(book, 150)
+    had_a_run(book)
     parts.environment = {**parts.environment, "DUNLIN_REDIS_URL": redis_url}
     parts.start("worker", "worker")
     parts.start("one", *DIRECT)
@@ -186,6 +147,7 @@ def test_told_to_stop_in_mid_batch_it_finishes_what_it_holds(
     book: Any, parts: Processes, provider: SandboxProcess
 ) -> None:
     fill(book, 400)
+    had_a_run(book)
     provider.client.set_fault("latency", channel="sms", s=2.0, on="create", accept_first=True)
     work = parts.start("work", *DIRECT)
     until(lambda: provider.client.counts()["channels"].get("sms", {}).get("accepted", 0) > 0, parts)
@@ -202,6 +164,7 @@ def test_once_told_to_stop_ends_with_the_code_for_a_part(
     book: Any, parts: Processes, provider: SandboxProcess
 ) -> None:
     fill(book, 200)
+    had_a_run(book)
     provider.client.set_fault("latency", channel="sms", s=1.0, on="create")
     work = parts.start("work", *DIRECT, "--once")
     until(lambda: len(received(provider.client)) > 0, parts)
@@ -215,6 +178,8 @@ def test_what_a_killed_one_held_another_takes_over_and_nothing_goes_twice(
     book: Any, parts: Processes, provider: SandboxProcess
 ) -> None:
     fill(book, 60)
+    had_a_run(book)
+    parts.environment = {**parts.environment, **BRIEF}
     provider.client.set_fault("latency", channel="sms", s=2.0, on="create", accept_first=True, times=60)
     work = parts.start("work", *DIRECT)
     until(lambda: provider.client.counts()["channels"].get("sms", {}).get("accepted", 0) > 0, parts)
@@ -234,6 +199,7 @@ def test_a_channel_whose_provider_is_slow_holds_up_no_other(
     book: Any, parts: Processes, provider: SandboxProcess
 ) -> None:
     fill(book, 300)
+    had_a_run(book)
     provider.client.set_fault("latency", channel="sms", s=2.5, on="create")
     parts.start("work", *DIRECT)
     until(lambda: counts(book)["in_app", "sent"] == counts(book)["email", "sent"] == 300, parts)

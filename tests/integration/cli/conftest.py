@@ -12,7 +12,8 @@ from uuid import uuid4
 import pytest
 
 Result = subprocess.CompletedProcess[str]
-PATIENCE_S = 20
+PATIENCE_S = 60
+"""A start takes a second and a half of a processor, of which a busy machine gives it a tenth."""
 # Importing everything takes most of a second, and here are many commands: each is forked from a process that
 # has done so, and is otherwise like any other.
 FORKS = """

@@ -22,6 +22,11 @@ def fenced(lead_s: int) -> dict[str, str]:
     return {'sms_from = "+15005550006"': sender, "[creditor]": fence}
 
 
+def limited(per_second: int) -> dict[str, str]:
+    """A policy by which the sender of SMS has a rate."""
+    return {"[creditor]": f"[senders.sms.twilio]\nper_second = {per_second}\n\n[creditor]"}
+
+
 def admitted(house: House, count: int) -> None:
     """All that is left to do is to send."""
     house.open_book(count)
@@ -155,8 +160,7 @@ def over_midnight(house: House, mutation: str = "") -> None:
 
 def a_rate_without_redis(house: House, mutation: str = "") -> None:
     """More is due than the sender may send in a second, and nobody can be asked what others have sent."""
-    limit = f"[senders.sms.twilio]\nper_second = {PER_SECOND}\n\n[creditor]"
-    house.open_book(PER_SECOND * 4, policy={"[creditor]": limit})
+    house.open_book(PER_SECOND * 4, policy=limited(PER_SECOND))
     worker = work(house, mutation=mutation, DUNLIN_REDIS_URL="redis://127.0.0.1:1/0")
 
     def seen_enough() -> bool:

@@ -12,9 +12,10 @@ import structlog
 from celery import beat
 from celery.worker import consumer, heartbeat, state
 from kombu.exceptions import OperationalError
-from kombu.transport import TRANSPORT_ALIASES, redis
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import OutOfMemoryError
+from redis.exceptions import TimeoutError as RedisSilent
 
 RETRY_S = 1.0
 SAY_EVERY = 60
@@ -24,6 +25,22 @@ log = structlog.get_logger()
 _celery_log = logging.getLogger("celery.worker.consumer")
 
 
+class QoS(redis.QoS):  # type: ignore[misc]  # kombu has no types
+    """Forgets what it could not acknowledge.
+
+    In kombu 5.7 a wake-up whose acknowledgement runs into the time limit counts as being worked on for ever:
+    a worker of one process takes nothing any more, and says nothing of it. The broker hands it out once more
+    after the visibility timeout, which does no harm.
+    """
+
+    def ack(self, delivery_tag: Any) -> None:
+        try:
+            super().ack(delivery_tag)
+        except (ConnectionLost, RedisSilent, OSError):
+            virtual.QoS.ack(self, delivery_tag)
+            raise
+
+
 class Channel(redis.Channel):  # type: ignore[misc]  # kombu has no types
     """A channel of a lost connection says that it is lost.
 
@@ -31,6 +48,8 @@ class Channel(redis.Channel):  # type: ignore[misc]  # kombu has no types
     it is closed once more. Celery takes that for a fault of its own and ends the worker: one time in five,
     where there is much to do.
     """
+
+    QoS = QoS
 
     def _connparams(self, asynchronous: bool = False) -> Any:
         if self.connection is None or self.connection.client is None:

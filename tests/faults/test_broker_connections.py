@@ -1,6 +1,5 @@
 """Connections to the broker that lose an answer, or lead nowhere: due work is done all the same, in time."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
@@ -156,29 +154,23 @@ def publisher(house: House) -> Iterator[Callable[[], float]]:
             process.kill()
 
 
-def waited_s(house: House, since: datetime) -> float:
-    """How long after this instant the worker gave up its first wake-up."""
-    events = (json.loads(line) for line in house.said("worker").splitlines() if line.startswith("{"))
-    failed = [datetime.fromisoformat(e["timestamp"]) for e in events if e["event"] == "wake.failed"]
-    return min((at - since).total_seconds() for at in failed if at > since)
-
-
 def test_a_broker_that_says_nothing_for_twelve_seconds_is_used_again(house_on_broker: House) -> None:
     house = house_on_broker
     house.open_book(10)
     house.run("INSERT INTO pauses (reason, paused_by) VALUES ('tests', 'tests')")
     worker = house.worker()
     house.until(lambda: house.states() == {"scheduled": 10})
-    with client(house) as redis:
+    with client(house) as redis, publisher(house) as publish_s:
         redis.execute_command("CLIENT PAUSE", 12_000, "ALL")
-        paused_at = datetime.now(UTC)
+        began = time.monotonic()
         house.run("UPDATE pauses SET resumed_at = clock_timestamp()")
+        assert ANSWER_S < publish_s() < ANSWER_S + SLACK_S
         redis.ping()  # answered when it is over
+    assert time.monotonic() - began > 10
     began = time.monotonic()
-    assert (datetime.now(UTC) - paused_at).total_seconds() > 10
+    # An acknowledgement may have been lost as well: a worker that waits for it takes nothing any more.
     house.drain()
     assert time.monotonic() - began < BACK_S
-    assert waited_s(house, paused_at) < ANSWER_S + SLACK_S
     assert worker.process.poll() is None
     assert (house.went_out(), house.posts()) == (10, 10)
     books(house.engine, house.provider)

@@ -20,6 +20,9 @@ from worker.store.engine import make_engine
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 1024**3
 """Bytes for the servers of two test processes and of what they start; many containers have 64 MB there."""
+ROOMY = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM
+COPYING = "FILE_COPY" if ROOMY else "WAL_LOG"
+"""In memory, copying files is six times as quick as PostgreSQL's own choice; on a disk half as quick."""
 
 MEASURE = "COVERAGE_PROCESS_CONFIG"
 
@@ -49,8 +52,7 @@ def server_folder() -> Iterator[Path]:
     about one.
     """
     # Not pytest's own folder: a path to a socket has room for a hundred letters.
-    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM
-    made = Path(tempfile.mkdtemp(prefix="dl", dir=MEMORY if roomy else None))
+    made = Path(tempfile.mkdtemp(prefix="dl", dir=MEMORY if ROOMY else None))
     made.chmod(0o755)  # the database runs as a user of its own when we are root
     try:
         yield made
@@ -84,8 +86,7 @@ def fresh_database(servers: local.LocalServers) -> Callable[[], AbstractContextM
         name = f"t{uuid4().hex[:12]}"
         admin = make_engine(_named(servers.database_url, "postgres"), "tests")
         with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            # PostgreSQL's own choice writes every page to its log; copying the files is ten times as quick.
-            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE dunlin STRATEGY FILE_COPY"))
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE dunlin STRATEGY {COPYING}"))
         yield _named(servers.database_url, name)
         with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))

@@ -19,10 +19,9 @@ lint: .venv/ready
 	$(BIN)/lint-imports
 	$(BIN)/dunlin templates check
 
-# Of the fault suite only the short chaos: the whole of it takes as long as all the rest.
 unit: .venv/ready
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-report= --ignore-glob='tests/faults/test_[!c]*'
+	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=
 
 faults: .venv/ready
 	$(BIN)/pytest -n 2 --dist worksteal tests/faults

@@ -70,20 +70,23 @@ def test_where_nobody_can_say_no_more_is_stored_than_is_under_way(wired: Any, ru
     assert provider.seen == [4] * 4 + [8] * 4 + [12] * 4
 
 
-def test_what_was_stored_and_not_posted_goes_again(wired: Any, runtime: Any, book: Any) -> None:
+def test_what_was_stored_and_not_posted_goes_again_without_another_decision(
+    wired: Any, runtime: Any, book: Any
+) -> None:
     provider = wired()
     really = provider.send
 
     async def throttled(payload: Any) -> Accepted:
         if len(provider.seen) >= 4:
-            raise Throttled("HTTP 429", retry_after_s=0.0)
+            raise Throttled("HTTP 429", retry_after_s=300.0)
         return await really(payload)
 
     provider.send = throttled
-    assert send_due(runtime, "sms")["accepted"] == 4
-    left = book.rows("SELECT state, attempts FROM messages WHERE channel = 'sms' AND state <> 'sent'")
-    assert len(left) == 8
-    assert {row["attempts"] for row in left} == {0}
-    assert {row["state"] for row in left} <= {"scheduled", "planned"}  # decided once more before it goes
-    open_attempts = "SELECT count(*) FROM attempts WHERE finished_at IS NULL"
-    assert book.one(open_attempts) == 0
+    assert send_due(runtime, "sms") == {"accepted": 4, "throttled": 4, "handed_back": 4}
+    left = book.rows(
+        "SELECT reason, state, attempts, attempted_at IS NULL AS fresh FROM messages "
+        "WHERE channel = 'sms' AND state <> 'sent'"
+    )
+    found = {(row["reason"], row["state"], row["attempts"], row["fresh"]) for row in left}
+    assert found == {("throttled", "scheduled", 0, False), ("handed_back", "scheduled", 0, True)}
+    assert book.one("SELECT count(*) FROM attempts WHERE finished_at IS NULL") == 0

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, RowMapping, text
 
 _FINISH = text("""
 WITH v AS (
-    SELECT * FROM unnest(CAST(:business_on AS date[]), CAST(:message_id AS uuid[]), CAST(:attempt_id AS
-    uuid[]),
+    SELECT * FROM unnest(
+        CAST(:business_on AS date[]), CAST(:message_id AS uuid[]), CAST(:attempt_id AS uuid[]),
         CAST(:state AS text[]), CAST(:outcome AS text[]), CAST(:reason AS text[]), CAST(:code AS text[]),
         CAST(:provider_id AS text[]), CAST(:after_s AS float8[]), CAST(:counts AS smallint[]),
         CAST(:next_provider AS text[]))
@@ -37,7 +37,9 @@ UPDATE messages m SET state = l.state, reason = l.reason, lease_until = NULL,
     send_at = CASE WHEN l.state = 'scheduled' THEN l.now + make_interval(secs => l.after_s)
                    ELSE m.send_at END,
     check_at = CASE WHEN l.state = 'unconfirmed' THEN l.now + make_interval(secs => l.after_s) END,
-    checks = 0, crashes = 0
+    checks = 0, crashes = 0,
+    -- What was certainly not posted may go again at once, without another decision.
+    attempted_at = CASE WHEN l.outcome = 'handed_back' THEN NULL ELSE m.attempted_at END
 FROM locked l
 WHERE m.business_on = l.business_on AND m.id = l.message_id AND l.lease_token = CAST(:token AS uuid)
   AND l.current = l.attempt_id

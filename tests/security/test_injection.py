@@ -107,7 +107,7 @@ def test_a_hostile_name_neither_steers_nor_lengthens_an_sms(name: str, locale: s
     assert "\n" not in words.text
     assert len(words.text) < 1600
     assert words.text.count("【") <= 1
-    assert TWILIO.build(message("sms", words))["to"] == "+12025550142"
+    assert TWILIO.build(message("sms", words))["To"] == "+12025550142"
 
 
 @pytest.mark.parametrize("locale", LOCALES)

@@ -214,19 +214,19 @@ class House:
     def said(self, name: str) -> str:
         return (self.parts.logs / f"{name}.log").read_text()
 
-    def drain(self, patience_s: float = 0) -> None:
-        """Waits until there is a run and nothing in it is open; mail of unknown fate waits for a person."""
+    def drained(self) -> bool:
+        """There is a run, and nothing in it is open; mail of unknown fate waits for a person."""
         open_left = (
             f"SELECT count(*) FROM messages WHERE state IN {OPEN} "
             "AND NOT (state = 'unconfirmed' AND channel = 'email')"
         )
+        planned = self.one("SELECT count(*) FROM runs WHERE state IN ('open', 'closed')")
+        planning = self.one("SELECT count(*) FROM runs WHERE state = 'planning'")
+        return planned > 0 and planning == 0 and self.one(open_left) == 0
 
-        def drained() -> bool:
-            planned = self.one("SELECT count(*) FROM runs WHERE state IN ('open', 'closed')")
-            planning = self.one("SELECT count(*) FROM runs WHERE state = 'planning'")
-            return planned > 0 and planning == 0 and self.one(open_left) == 0
-
-        self.until(drained, "the run did not end", patience_s)
+    def drain(self, patience_s: float = 0) -> None:
+        """Waits until nothing is open."""
+        self.until(self.drained, "the run did not end", patience_s)
 
     def received(self) -> dict[str, int]:
         """How often the provider took each message."""

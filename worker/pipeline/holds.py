@@ -73,6 +73,7 @@ def add(engine: Engine, of: Subject, request: HoldRequest) -> tuple[int, bool]:
     with engine.begin() as connection:
         if request.amount is not None and of.account_id is None:
             _check_currency(connection, of)
+        store.one_at_a_time(connection, of.borrower_id)
         span = store.span(connection, of.borrower_id, of.portfolio, request.first_on, request.last_on)
         _check_span(request, span)
         new = NewHold(

@@ -97,13 +97,19 @@ def span(
     return Span(*connection.execute(sql, values).one())
 
 
+def one_at_a_time(connection: Connection, borrower_id: int) -> None:
+    """Two people who add the same hold at once come one after the other, and so do the times at which theirs
+    begin: before this, nobody may ask what time it is.
+    """
+    sql = text("SELECT FROM borrowers WHERE id = :id FOR NO KEY UPDATE")
+    connection.execute(sql, {"id": borrower_id})
+
+
 def add(connection: Connection, hold: NewHold) -> tuple[int, bool]:
     """The hold's id, and whether it is new: the same hold added twice is one. What was admitted of the
     borrower before is decided again.
     """
     values = {name: getattr(hold, name) for name in NewHold.__slots__}
-    # Two people who add the same hold at once come one after the other.
-    connection.execute(text("SELECT FROM borrowers WHERE id = :borrower_id FOR NO KEY UPDATE"), values)
     same = text("""
         SELECT id FROM holds
         WHERE borrower_id = :borrower_id AND lifted_at IS NULL AND type = :type AND starts_at <= :starts_at

@@ -80,7 +80,7 @@ _OUT: dict[tuple[str, str], Callable[[ModuleType], None]] = {
     ("a suppression is not looked for in the claim", "worker.store.claim"): _without(
         "_CLAIM", "s.reason IS NOT NULL", "false"
     ),
-    ("started_at not written before the request", "worker.store.claim"): _without(
+    ("started_at not written before the request", "worker.store.begin"): _without(
         "_BEGIN", "started_at = clock_timestamp(), "
     ),
     # Of the request and its outcome.
@@ -115,6 +115,7 @@ _OUT: dict[tuple[str, str], Callable[[ModuleType], None]] = {
         "PLAN", "WHEN h.last_on > CAST(:business_on AS date) - t.repeat_every_days THEN 'cadence'"
     ),
     ("the clock of the transaction", "worker.store.claim"): _by_the_clock_of_the_transaction,
+    ("the clock of the transaction", "worker.store.begin"): _by_the_clock_of_the_transaction,
     ("the clock of the transaction", "worker.store.outcome"): _by_the_clock_of_the_transaction,
     ("the clock of the transaction", "worker.store.settle"): _by_the_clock_of_the_transaction,
     # No guard: so that a small book has several.

@@ -34,8 +34,8 @@ bench: .venv/ready
 	$(BIN)/python tests/bench/rules.py
 	$(BIN)/python tests/bench/plan.py --scale $(SCALE)
 	$(BIN)/python tests/bench/curve.py --scale $(SCALE)
-	$(BIN)/python tests/bench/steps.py --messages $$(( $(SCALE) / 5 ))
-	$(BIN)/python tests/bench/pipeline.py --messages $$(( $(SCALE) / 20 ))
+	$(BIN)/python tests/bench/steps.py
+	$(BIN)/python tests/bench/pipeline.py
 	$(BIN)/python tests/bench/whole.py --scale $(SCALE)
 	$(BIN)/python tests/bench/hosts.py
 	$(BIN)/python tests/bench/receipts.py --receipts $(RECEIPTS)

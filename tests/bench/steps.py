@@ -27,6 +27,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--messages", type=int, default=20_000, help="of one run")
     options.add_argument("--runs", type=int, default=5)
+    options.add_argument("--large", type=int, default=100_000, help="of the run whose round trips count")
     options.add_argument("--out", type=Path, default=Path("build/bench.json"))
     chosen = options.parse_args()
     logs.configure("console", "WARNING")
@@ -35,6 +36,7 @@ def main() -> None:
         ground.fill(stage.engine, chosen.messages)
         runtime = wiring.runtime("bench")
         runs = [_one_run(stage, runtime) for _ in range(chosen.runs)]
+        ground.fill(stage.engine, chosen.large)
         trips = _round_trips(stage, runtime)
         runtime.close()
     names = [name for name in runs[0] if name != "send"]

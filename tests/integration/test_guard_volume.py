@@ -13,6 +13,7 @@ from worker.pipeline.book import sync_portfolios
 from worker.pipeline.byhand import Refused, answer
 from worker.portfolios.load import Version
 from worker.store import settle, status
+from worker.store.plan import Run
 
 TODAY = date(2026, 11, 23)
 Amend = Callable[[dict[str, Any]], Version]
@@ -141,22 +142,78 @@ def test_the_first_run_in_sandbox_goes_and_the_first_that_reaches_people_waits(
     assert state(book, story.plan(live, TODAY + timedelta(days=1))) == "held"
 
 
-def test_nothing_of_a_run_is_admitted_before_all_of_it_was_judged(
-    story: Any, book: Any, guarded: Version, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def half_planned(story: Any, book: Any, guarded: Version, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """A run of six borrowers with two messages each, of whom four are planned; earlier days had so many."""
     monkeypatch.setattr("worker.pipeline.plan.SHARD_BORROWERS", 2)
-    earlier(book, 4, TODAY - timedelta(days=3))
-    owe(book, 6)
-    with book.engine.begin() as connection:
-        run = plan.create(connection, guarded, TODAY, "tests")
-    assert run is not None
-    for _ in range(2):
-        plan.plan_next_shard(book.engine, story.runtime.policies, run)
-    assert len(book.messages()) == 8
+
+    def make(before: int) -> Run:
+        earlier(book, before, TODAY - timedelta(days=3))
+        owe(book, 6)
+        with book.engine.begin() as connection:
+            run = plan.create(connection, guarded, TODAY, "tests")
+        assert run is not None
+        for _ in range(2):
+            plan.plan_next_shard(book.engine, story.runtime.policies, run)
+        assert len(book.messages()) == 8
+        return run
+
+    return make
+
+
+def test_nothing_of_a_run_is_admitted_while_it_can_still_become_too_large(
+    story: Any, book: Any, half_planned: Callable[..., Run]
+) -> None:
+    # Two more borrowers on the three channels of the tier that has most make 14 of eight.
+    run = half_planned(before=9)
     assert story.admit() == {}
     story.finish_planning()
+    assert state(book, run.id) == "open"
+    assert story.admit() == {"scheduled": 12}
+
+
+def test_what_is_planned_goes_as_soon_as_the_rest_cannot_make_it_too_large(
+    story: Any, book: Any, sender: Any, half_planned: Callable[..., Run]
+) -> None:
+    run = half_planned(before=10)
+    assert story.admit() == {"scheduled": 8}
+    assert len(sender.claim()) == 4
+    book.run("UPDATE messages SET state = 'sent', sent_at = clock_timestamp(), lease_until = NULL "
+             "WHERE state = 'sending'")
+    book.run("UPDATE messages SET state = 'cancelled', reason = 'paid' WHERE state = 'scheduled'")
+    with book.engine.begin() as connection:
+        assert settle.close_runs(connection) == []
+    story.finish_planning()
+    assert state(book, run.id) == "open"
+    assert story.admit() == {"scheduled": 4}
+    assert agree(book, run.id)
+
+
+def test_a_book_that_grows_while_it_is_planned_stops_what_goes_already_and_waits(
+    story: Any, book: Any, sender: Any, half_planned: Callable[..., Run]
+) -> None:
+    run = half_planned(before=10)
+    assert story.admit() == {"scheduled": 8}
+    owe(book, 20, prefix="C")
+    story.finish_planning()
     assert state(book, run.id) == "held"
+    assert book.one("SELECT opened_at FROM runs WHERE id = :id", id=run.id) is None
     assert story.admit() == {}
+    assert len(sender.claim()) == 4
+    assert say(book, run.id, yes=False) == 48
+    left = {(row["state"], row["reason"]) for row in book.messages()}
+    assert left == {("sending", None), ("cancelled", "declined")}
+    assert agree(book, run.id)
+
+
+def test_what_an_older_version_cut_is_judged_when_all_of_it_is_planned(
+    story: Any, book: Any, half_planned: Callable[..., Run]
+) -> None:
+    run = half_planned(before=9)
+    book.run("UPDATE run_shards SET at_most = NULL")
+    book.run("UPDATE runs SET opened_at = NULL")
+    story.finish_planning()
+    assert state(book, run.id) == "open"
 
 
 @pytest.fixture

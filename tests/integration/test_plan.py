@@ -189,6 +189,7 @@ def test_the_sums_of_a_run_agree_over_many_shards(
             book.hold(borrower)
     run_id = story.plan(version)
     assert book.one("SELECT count(*) FROM run_shards") == 7
+    assert book.one("SELECT count(*) FROM run_shards WHERE messages > at_most") == 0
     with book.engine.connect() as connection:
         sums = settle.books(connection, run_id)
         assert connection.execute(text("SELECT state FROM runs")).scalar_one() == "open"

@@ -16,6 +16,7 @@ from worker.portfolios.load import Version
 from worker.portfolios.schema import Policy
 from worker.store import epoch, guards
 from worker.store import plan as store
+from worker.store.guards import Judged
 from worker.store.plan import Planned, Run
 
 SHARD_BORROWERS = 5000
@@ -104,31 +105,29 @@ def plan_unfinished(engine: Engine, policies: Policies, go_on: Callable[[], bool
 
 
 def plan_next_shard(engine: Engine, policies: Policies, run: Run) -> Planned | None:
-    """One shard of this run; None: none is free. Opens the run after its last."""
+    """One shard of this run; None: none is free. Opens the run once it is known that it may go."""
     with engine.begin() as connection:
         loaded = policies.one(connection, run.policy_hash)
         shard = store.take_shard(connection, run)
         if shard is not None:
             planned = store.plan_shard(connection, run, shard, loaded.tiers)
-        judged = _judge(connection, run, loaded)
+        limits = loaded.policy.guards
+        judged = guards.judge(connection, run, factor=limits.volume_factor, floor=limits.volume_floor)
     if judged is not None:
-        state, reason = judged
-        if state == "held":
-            log.error("run.held", run=str(run.id), portfolio=run.portfolio_id, why=reason)
-        else:
-            log.info("run.opened", run=str(run.id))
+        _tell(run, judged)
     if shard is None:
         return None
     log.info("shard.planned", run=str(run.id), shard=shard["shard_no"], messages=planned.messages)
     return planned
 
 
-def _judge(connection: Connection, run: Run, loaded: LoadedPolicy) -> tuple[str, str] | None:
-    """Whether the run may go now that it is planned. Nothing of it is admitted before: a guard that acts when
-    the first ten thousand have gone has guarded nobody.
-    """
-    limits = loaded.policy.guards
-    return guards.open_or_hold(connection, run, factor=limits.volume_factor, floor=limits.volume_floor)
+def _tell(run: Run, judged: Judged) -> None:
+    if judged.state == "held":
+        log.error("run.held", run=str(run.id), portfolio=run.portfolio_id, why=judged.reason)
+    elif judged.state == "open":
+        log.info("run.opened", run=str(run.id))
+    else:
+        log.info("run.goes_while_planned" if judged.goes else "run.waits_again", run=str(run.id))
 
 
 def _replan(engine: Engine, policies: Policies, run: Run) -> Planned:

@@ -13,6 +13,9 @@ from worker.store.addresses import ADDRESS, SUPPRESSION
 _SHARDS = 0x4164  # "Ad": keeps the shard locks apart from other advisory locks
 _ADDRESSES = 0x4165
 
+_MAY_GO = "(r.state = 'open' OR (r.state = 'planning' AND r.opened_at IS NOT NULL))"
+"""The first shards go while the last are planned, if they may."""
+
 _BATCH = text(f"""
     SELECT m.business_on, m.id, m.borrower_id, m.portfolio_id, m.channel, m.tier, m.purpose, m.mode,
            m.requires_approval, m.approved_at IS NOT NULL AS approved, m.expires_at,
@@ -35,8 +38,8 @@ _BATCH = text(f"""
         WHERE x.business_on = m.business_on AND x.message_id = m.id
     ) x ON true
     WHERE m.state = 'planned' AND m.shard = :shard AND m.decide_at <= :now
-      -- Of a run that is being planned, or held, nothing is decided yet, unless it is asked for by itself.
-      AND (m.run_id = :run_id OR (CAST(:run_id AS uuid) IS NULL AND r.state = 'open'))
+      -- Of a run that is held, or may be yet, nothing is decided, unless it is asked for by itself.
+      AND (m.run_id = :run_id OR (CAST(:run_id AS uuid) IS NULL AND {_MAY_GO}))
     ORDER BY m.borrower_id LIMIT :limit
     FOR UPDATE OF m SKIP LOCKED
 """)  # noqa: S608  # the address expression is a constant of ours
@@ -81,13 +84,13 @@ class Decision:
 
 
 def shards_waiting(connection: Connection) -> list[int]:
-    """Shards that have a planned message of an open run to decide now."""
-    sql = text("""
+    """Shards that have a planned message to decide now, of a run that may go."""
+    sql = text(f"""
         SELECT s.shard FROM generate_series(0, 63) AS s(shard)
         WHERE EXISTS (SELECT FROM runs r JOIN messages m ON m.run_id = r.id
-                      WHERE r.state = 'open' AND m.state = 'planned' AND m.shard = s.shard
+                      WHERE {_MAY_GO} AND m.state = 'planned' AND m.shard = s.shard
                         AND m.decide_at <= dunlin_now())
-    """)
+    """)  # noqa: S608  # a constant of ours
     return list(connection.execute(sql).scalars())
 
 

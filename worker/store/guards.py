@@ -12,9 +12,12 @@ from worker.store.plan import Run
 HISTORY_DAYS = 14
 """Business dates before the run that it is measured by: two weeks hold every peak of a weekly cadence."""
 
-_OPEN_OR_HOLD = text("""
+_JUDGE = text("""
 WITH planned AS (
-    SELECT coalesce(sum(messages), 0) AS messages FROM run_shards WHERE run_id = :id
+    -- What is still to do counts as the most that it can become; what an older version cut, as far too many.
+    SELECT coalesce(sum(CASE state WHEN 'done' THEN messages ELSE coalesce(at_most, 2147483647) END), 0)
+               AS messages, coalesce(bool_or(state = 'todo'), false) AS unfinished
+    FROM run_shards WHERE run_id = :id
 ), before AS (
     -- What a person has not let go is no measure for what comes after it.
     SELECT max(d.messages) AS most FROM (
@@ -24,22 +27,34 @@ WITH planned AS (
           AND r.business_on < CAST(:business_on AS date)
           AND r.state IN ('open', 'closed') AND (r.held_at IS NULL OR r.released_at IS NOT NULL)
         GROUP BY r.id) AS d
-), judged AS (
+), measured AS (
     -- With nothing to measure by, only borrowers who can be reached are worth holding a run for.
-    SELECT p.messages, CASE WHEN b.most IS NOT NULL OR :mode = 'live' THEN
+    SELECT p.*, CASE WHEN b.most IS NOT NULL OR :mode = 'live' THEN
                greatest(:floor, floor(CAST(:factor AS numeric) * coalesce(b.most, 0))) END AS allowed
     FROM planned p CROSS JOIN before b
+), judged AS (
+    SELECT *, allowed IS NULL OR messages <= allowed AS may_go FROM measured
 )
-UPDATE runs r SET state = CASE WHEN j.messages > j.allowed THEN 'held' ELSE 'open' END,
-    held_at = CASE WHEN j.messages > j.allowed THEN clock_timestamp() END,
-    opened_at = CASE WHEN j.messages > j.allowed THEN NULL ELSE clock_timestamp() END,
-    reason = CASE WHEN j.messages > j.allowed
-                  THEN 'volume: ' || j.messages || ' messages planned, ' || j.allowed || ' go without a yes'
-                  ELSE r.reason END
+UPDATE runs r SET state = CASE WHEN j.unfinished THEN 'planning' WHEN j.may_go THEN 'open' ELSE 'held' END,
+    held_at = CASE WHEN NOT j.unfinished AND NOT j.may_go THEN clock_timestamp() END,
+    opened_at = CASE WHEN j.may_go THEN coalesce(r.opened_at, clock_timestamp()) END,
+    reason = CASE WHEN j.unfinished OR j.may_go THEN r.reason
+                  ELSE 'volume: ' || j.messages || ' messages planned, ' || j.allowed || ' go without a yes'
+             END
 FROM judged j WHERE r.id = :id AND r.state = 'planning'
-  AND NOT EXISTS (SELECT FROM run_shards s WHERE s.run_id = :id AND s.state = 'todo')
-RETURNING r.state, r.reason
+  AND NOT (j.unfinished AND (r.opened_at IS NOT NULL) = j.may_go)
+RETURNING r.state, r.opened_at IS NOT NULL AS goes, r.reason
 """)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of a run when it was judged."""
+
+    state: str
+    goes: bool
+    """Its messages are admitted."""
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +67,20 @@ class Stop:
     detail: str
 
 
-def open_or_hold(connection: Connection, run: Run, *, factor: float, floor: int) -> tuple[str, str] | None:
-    """Once every shard is planned: whether the run may go, or is held for a person; state and reason.
+def judge(connection: Connection, run: Run, *, factor: float, floor: int) -> Judged | None:
+    """Whether what is planned of the run may go, now that one more shard is.
 
-    Held are more than `factor` times the most messages that a run of the portfolio and mode has planned in
-    the HISTORY_DAYS before, and more than `floor`. Without such a run, more than `floor` in mode live. None:
-    not yet planned, or someone else was first.
+    Held, once every shard is planned, are more than `factor` times the most messages that a run of the
+    portfolio and mode has planned in the HISTORY_DAYS before, and more than `floor`. Without such a run, more
+    than `floor` in mode live. As soon as the rest cannot make it as many any more, what is planned may go:
+    the state is still planning, and `opened_at` is set.
+
+    None: nothing has changed, or someone else was first.
     """
     values = {"id": run.id, "portfolio": run.portfolio_id, "mode": run.mode, "business_on": run.business_on}
     limits = {"factor": factor, "floor": floor, "days": HISTORY_DAYS}
-    row = connection.execute(_OPEN_OR_HOLD, values | limits).one_or_none()
-    return None if row is None else (row.state, row.reason or "")
+    row = connection.execute(_JUDGE, values | limits).one_or_none()
+    return None if row is None else Judged(*row)
 
 
 def release(connection: Connection, run_id: UUID) -> int | None:
@@ -80,7 +98,7 @@ def release(connection: Connection, run_id: UUID) -> int | None:
 
 
 def refuse(connection: Connection, run_id: UUID) -> int | None:
-    """A person's no to a held run: what waits in it is cancelled, and it is closed. Returns how many; None:
+    """A person's no to a held run: what has not left is cancelled, and it is closed. Returns how many; None:
     it is not held.
     """
     closed = text("""
@@ -90,11 +108,13 @@ def refuse(connection: Connection, run_id: UUID) -> int | None:
         return None
     sql = text("""
         WITH waiting AS (
-            SELECT business_on, id FROM messages WHERE run_id = :id AND state = 'planned'
+            SELECT business_on, id FROM messages
+            WHERE run_id = :id AND state IN ('planned', 'awaiting_approval', 'scheduled')
             ORDER BY business_on, id FOR UPDATE
         )
         UPDATE messages m SET state = 'cancelled', reason = 'declined' FROM waiting w
-        WHERE m.business_on = w.business_on AND m.id = w.id AND m.state = 'planned'
+        WHERE m.business_on = w.business_on AND m.id = w.id
+          AND m.state IN ('planned', 'awaiting_approval', 'scheduled')
     """)
     return connection.execute(sql, {"id": run_id}).rowcount
 

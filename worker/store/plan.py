@@ -107,7 +107,8 @@ def create_run(
         return None
     if not dry_run:  # its rows go to the DEFAULT partition, and away again
         make_months(connection, 2, business_on)
-    connection.execute(CUT_SHARDS, {**values, "run_id": run_id, "size": size})
+    channels = max((len(tier.channels) for tier in tiers), default=0)
+    connection.execute(CUT_SHARDS, {**values, "run_id": run_id, "size": size, "channels": channels})
     return get_run(connection, run_id)
 
 

@@ -128,15 +128,19 @@ WITH owing AS (
     FROM (SELECT DISTINCT borrower_id FROM accounts
           WHERE portfolio_id = :portfolio AND amount_due > 0 AND closed_on IS NULL
             AND due_on < CAST(:business_on AS date)) AS d
-), starts AS (
-    SELECT n / :size AS shard_no, borrower_id AS first FROM owing WHERE n % :size = 0
-    UNION SELECT 0, 0 WHERE NOT EXISTS (SELECT FROM owing)
+), cut AS (
+    SELECT n / :size AS shard_no, min(borrower_id) AS first, count(*) * :channels AS at_most
+    FROM owing GROUP BY 1
+    UNION ALL SELECT 0, 0, 0 WHERE NOT EXISTS (SELECT FROM owing)
 )
-INSERT INTO run_shards (run_id, shard_no, borrower_from, borrower_to)
+INSERT INTO run_shards (run_id, shard_no, borrower_from, borrower_to, at_most)
 SELECT :run_id, shard_no, CASE WHEN shard_no = 0 THEN 0 ELSE first END,
-       coalesce(lead(first) OVER (ORDER BY shard_no), 9223372036854775807)
-FROM starts
+       coalesce(lead(first) OVER (ORDER BY shard_no), 9223372036854775807), at_most
+FROM cut
 """)
+"""Each borrower gets one message on each channel of their tier at most, of which none has more than
+:channels.
+"""
 
 LOCK_OPEN = text("""
 SELECT count(*) FROM (

@@ -81,6 +81,7 @@ class RunShard(Base):
     covered: Mapped[int | None]
     excluded: Mapped[int | None]
     messages: Mapped[int | None]
+    at_most: Mapped[int | None]
     finished_at: Mapped[datetime | None]
 
 

@@ -80,7 +80,8 @@ WITH clock AS MATERIALIZED (
                          AND (h.ends_at IS NULL OR h.ends_at > c.now)) AS hold
             FROM message_accounts x JOIN accounts a ON a.id = x.account_id
             WHERE x.business_on = m.business_on AND x.message_id = m.id
-              AND a.amount_due > 0 AND a.closed_on IS NULL AND a.due_on < c.today) AS owing
+              AND a.amount_due > 0 AND a.closed_on IS NULL AND a.due_on < c.today
+            OFFSET 0) AS owing  -- each account's hold is looked up once, however often it is asked for
     ) k LEFT JOIN LATERAL ({SUPPRESSION}) s ON true
 ), moved AS (
     -- By key alone: `due` holds the rows, and a second look at their state would read all that are scheduled.
@@ -124,10 +125,12 @@ def due_portfolios(connection: Connection, channel: str) -> list[DuePortfolio]:
         SELECT p.id, p.policy_hash, p.mode, (
                    SELECT jsonb_object_agg(s.provider, jsonb_build_array(s.state, s.recent, s.trips))
                    FROM senders s WHERE s.portfolio_id = p.id AND s.channel = :channel) AS senders
-        FROM portfolios p, (SELECT dunlin_now() AS now) AS t
-        WHERE EXISTS (SELECT FROM messages m WHERE m.state = 'scheduled' AND m.channel = :channel
-                      AND m.portfolio_id = p.id AND m.send_at <= t.now)
-          AND NOT EXISTS (
+        -- The first of each, by the index: an EXISTS may be answered by reading all that are scheduled.
+        FROM portfolios p CROSS JOIN LATERAL (
+            SELECT FROM messages m WHERE m.state = 'scheduled' AND m.channel = :channel
+              AND m.portfolio_id = p.id AND m.send_at <= (SELECT dunlin_now())
+            ORDER BY m.send_at LIMIT 1) AS first
+        WHERE NOT EXISTS (
               SELECT FROM pauses x
               WHERE x.resumed_at IS NULL AND (x.until_at IS NULL OR x.until_at > clock_timestamp())
                 AND (x.portfolio_id IS NULL OR x.portfolio_id = p.id)

@@ -61,7 +61,8 @@ def question_sending(connection: Connection) -> int:
             ORDER BY business_on, id FOR UPDATE
         ), closed AS (
             UPDATE attempts a SET outcome = 'lease_lost' FROM ours o
-            WHERE a.business_on = o.business_on AND a.id = o.attempt_id AND a.finished_at IS NULL
+            WHERE a.business_on = o.business_on AND a.message_id = o.id AND a.id = o.attempt_id
+              AND a.finished_at IS NULL
         )
         UPDATE messages m SET state = 'unconfirmed', reason = 'epoch', lease_until = NULL, checks = 0,
                attempts = m.attempts + CASE WHEN o.state = 'sending' THEN 1 ELSE 0 END,

@@ -51,7 +51,8 @@ _PARTS: Mapping[str, str] = {
         SELECT m.channel, m.portfolio_id, a.n, a.claimed_at, a.provider, a.provider_id, x.*
         FROM told JOIN message_contents x USING (business_on, message_id)
         JOIN messages m ON m.business_on = x.business_on AND m.id = x.message_id
-        LEFT JOIN attempts a ON a.business_on = x.business_on AND a.id = x.attempt_id
+        LEFT JOIN attempts a
+          ON a.business_on = x.business_on AND a.message_id = x.message_id AND a.id = x.attempt_id
         ORDER BY a.claimed_at, x.attempt_id
     """,
     "receipts": """

@@ -135,7 +135,8 @@ def sample_text(connection: Connection, portfolio: str, channel: str, tier: str)
     """One message of this kind that went out."""
     sql = text("""
         SELECT c.subject, c.text FROM messages m
-        JOIN message_contents c ON c.business_on = m.business_on AND c.attempt_id = m.attempt_id
+        JOIN message_contents c
+          ON c.business_on = m.business_on AND c.message_id = m.id AND c.attempt_id = m.attempt_id
         WHERE m.portfolio_id = :portfolio AND m.channel = :channel AND m.tier = :tier
           AND m.state IN ('sent', 'delivered')
         ORDER BY m.id LIMIT 1

@@ -32,7 +32,8 @@ SELECT m.business_on, m.id, m.portfolio_id, m.tier, coalesce(c.subject, ''), c.t
        coalesce('seen' = ANY(e.kinds), false), coalesce('dismissed' = ANY(e.kinds), false),
        coalesce('clicked' = ANY(e.kinds), false), m.state = 'sent'
 FROM about x JOIN messages m ON m.business_on = x.business_on AND m.id = x.message_id
-JOIN message_contents c ON c.business_on = m.business_on AND c.attempt_id = m.attempt_id
+JOIN message_contents c
+  ON c.business_on = m.business_on AND c.message_id = m.id AND c.attempt_id = m.attempt_id
 CROSS JOIN clock
 CROSS JOIN LATERAL (
     SELECT array_agg(v.kind) AS kinds FROM message_events v

@@ -19,14 +19,20 @@ WITH v AS (
         AS v(business_on, message_id, attempt_id, state, outcome, reason, code, provider_id, after_s, counts,
              next_provider)
 ), locked AS (
-    SELECT v.*, m.state AS was, m.lease_token, m.attempt_id AS current, dunlin_now() AS now
+    SELECT v.*, m.state AS was, m.lease_token, m.attempt_id AS current,
+           (SELECT dunlin_now()) AS now
     FROM messages m JOIN v ON m.business_on = v.business_on AND m.id = v.message_id
     ORDER BY m.business_on, m.id FOR UPDATE OF m
 ), closed AS (
-    -- Written whatever became of the message: a late word is recorded even where it may move nothing.
-    UPDATE attempts a SET finished_at = clock_timestamp(), outcome = l.outcome, code = l.code,
-           provider_id = coalesce(l.provider_id, a.provider_id)
-    FROM locked l WHERE a.business_on = l.business_on AND a.id = l.attempt_id AND a.finished_at IS NULL
+    -- Written whatever became of the message: a late word is recorded even where it may move nothing. By key
+    -- alone, as a condition on finished_at would have all of the month read; the first word stays.
+    UPDATE attempts a SET finished_at = coalesce(a.finished_at, clock_timestamp()),
+           outcome = CASE WHEN a.finished_at IS NULL THEN l.outcome ELSE a.outcome END,
+           code = CASE WHEN a.finished_at IS NULL THEN l.code ELSE a.code END,
+           provider_id = CASE WHEN a.finished_at IS NULL THEN coalesce(l.provider_id, a.provider_id)
+                              ELSE a.provider_id END
+    FROM locked l
+    WHERE a.business_on = l.business_on AND a.message_id = l.message_id AND a.id = l.attempt_id
 )
 UPDATE messages m SET state = l.state, reason = l.reason, lease_until = NULL,
     next_provider = l.next_provider,
@@ -58,7 +64,8 @@ WITH ours AS (
     ORDER BY m.business_on, m.id FOR UPDATE OF m
 ), closed AS (
     UPDATE attempts a SET finished_at = clock_timestamp(), outcome = 'handed_back' FROM ours o
-    WHERE a.business_on = o.business_on AND a.id = o.attempt_id AND a.finished_at IS NULL
+    WHERE a.business_on = o.business_on AND a.message_id = o.id AND a.id = o.attempt_id
+      AND a.finished_at IS NULL
 )
 UPDATE messages m SET state = 'scheduled', reason = 'handed_back', lease_until = NULL, attempted_at = NULL
 FROM ours o WHERE m.business_on = o.business_on AND m.id = o.id

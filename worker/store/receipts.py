@@ -198,7 +198,7 @@ def address_of(connection: Connection, ref: MessageRef) -> tuple[str, str, str] 
     """Channel, address and mode of an attempt, for the suppression a receipt may ask for."""
     sql = text("""
         SELECT m.channel, c.address, m.mode FROM messages m JOIN message_contents c
-            ON c.business_on = m.business_on AND c.attempt_id = :attempt_id
+            ON c.business_on = m.business_on AND c.message_id = m.id AND c.attempt_id = :attempt_id
         WHERE m.business_on = :on AND m.id = :message_id AND c.address IS NOT NULL
     """)
     values = {"on": ref.business_on, "message_id": ref.message_id, "attempt_id": ref.attempt_id}

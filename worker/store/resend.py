@@ -13,7 +13,7 @@ def idempotent(connection: Connection, pairs: Collection[tuple[str, str]], max_c
     sql = text("""
         WITH known AS (
             SELECT m.business_on, m.id FROM messages m
-            JOIN attempts a ON a.business_on = m.business_on AND a.id = m.attempt_id
+            JOIN attempts a ON a.business_on = m.business_on AND a.message_id = m.id AND a.id = m.attempt_id
             WHERE m.state = 'unconfirmed' AND m.channel || '.' || a.provider = ANY(CAST(:pairs AS text[]))
             ORDER BY m.business_on, m.id FOR UPDATE OF m
         )
@@ -35,7 +35,7 @@ def mails(connection: Connection, portfolio: str, provider: str, *, quiet_s: flo
     sql = text("""
         WITH known AS (
             SELECT m.business_on, m.id FROM messages m
-            JOIN attempts a ON a.business_on = m.business_on AND a.id = m.attempt_id
+            JOIN attempts a ON a.business_on = m.business_on AND a.message_id = m.id AND a.id = m.attempt_id
             WHERE m.state = 'unconfirmed' AND m.channel = 'email' AND m.portfolio_id = :portfolio
               AND a.provider = :provider AND m.attempts < :most AND m.expires_at > dunlin_now()
               AND m.check_at <= dunlin_now()

@@ -10,13 +10,15 @@ from sqlalchemy import Connection, RowMapping, text
 _LOST_LEASES = text("""
 WITH lost AS (
     SELECT m.business_on, m.id, m.attempt_id, a.started_at IS NOT NULL AS started, a.provider
-    FROM messages m LEFT JOIN attempts a ON a.business_on = m.business_on AND a.id = m.attempt_id
+    FROM messages m LEFT JOIN attempts a
+      ON a.business_on = m.business_on AND a.message_id = m.id AND a.id = m.attempt_id
     WHERE m.state = 'sending' AND m.lease_until <= clock_timestamp()
     ORDER BY m.lease_until LIMIT :limit FOR UPDATE OF m SKIP LOCKED
 ), closed AS (
     UPDATE attempts a SET outcome = CASE WHEN l.started THEN 'lease_lost' ELSE 'never_started' END,
            finished_at = CASE WHEN l.started THEN a.finished_at ELSE clock_timestamp() END
-    FROM lost l WHERE a.business_on = l.business_on AND a.id = l.attempt_id AND a.finished_at IS NULL
+    FROM lost l WHERE a.business_on = l.business_on AND a.message_id = l.id AND a.id = l.attempt_id
+      AND a.finished_at IS NULL
 )
 UPDATE messages m SET lease_until = NULL, crashes = m.crashes + 1,
     state = CASE WHEN l.started THEN 'unconfirmed' WHEN m.crashes + 1 >= :max_crashes THEN 'failed'
@@ -70,8 +72,9 @@ _UNCONFIRMED = text("""
     SELECT m.business_on, m.id, m.attempt_id, m.portfolio_id, m.channel, m.mode, m.checks, r.policy_hash,
            m.crashes, a.provider, a.started_at, a.leaves_at, c.address, c.sha256
     FROM messages m JOIN runs r ON r.id = m.run_id
-    JOIN attempts a ON a.business_on = m.business_on AND a.id = m.attempt_id
-    JOIN message_contents c ON c.business_on = m.business_on AND c.attempt_id = m.attempt_id
+    JOIN attempts a ON a.business_on = m.business_on AND a.message_id = m.id AND a.id = m.attempt_id
+    JOIN message_contents c
+      ON c.business_on = m.business_on AND c.message_id = m.id AND c.attempt_id = m.attempt_id
     WHERE m.state = 'unconfirmed' AND m.check_at <= dunlin_now()
       AND greatest(a.started_at, a.leaves_at) <= clock_timestamp() - make_interval(secs => :quiet_s
           + CASE m.mode WHEN 'sandbox' THEN :sandbox_lag_s ELSE :lag_s END)

@@ -14,7 +14,7 @@ def unreceipted(
     sql = text("""
         WITH silent AS (
             SELECT m.business_on, m.id FROM messages m
-            JOIN attempts a ON a.business_on = m.business_on AND a.id = m.attempt_id
+            JOIN attempts a ON a.business_on = m.business_on AND a.message_id = m.id AND a.id = m.attempt_id
             WHERE m.state = 'sent' AND m.check_at IS NULL
               AND m.channel = ANY(CAST(:channels AS text[]))
               AND m.sent_at <= dunlin_now() - make_interval(secs => :after_s)
@@ -24,8 +24,9 @@ def unreceipted(
         UPDATE messages m SET check_at = dunlin_now()
         FROM silent s, attempts a, runs r, message_contents c
         WHERE m.business_on = s.business_on AND m.id = s.id AND m.state = 'sent'
-          AND a.business_on = m.business_on AND a.id = m.attempt_id AND r.id = m.run_id
-          AND c.business_on = m.business_on AND c.attempt_id = m.attempt_id AND c.address IS NOT NULL
+          AND a.business_on = m.business_on AND a.message_id = m.id AND a.id = m.attempt_id
+          AND r.id = m.run_id AND c.business_on = m.business_on AND c.message_id = m.id
+          AND c.attempt_id = m.attempt_id AND c.address IS NOT NULL
         RETURNING m.business_on, m.id, m.attempt_id, m.channel, m.mode, r.policy_hash, a.provider,
                   a.started_at, c.address, c.sha256
     """)

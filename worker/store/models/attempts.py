@@ -21,16 +21,15 @@ class Attempt(Base):
 
     __tablename__ = "attempts"
     __table_args__ = (
-        # explain and settling read a message's attempts.
-        Index("attempts_message", "message_id"),
         # Settling looks for what a provider has and can still be told to drop.
         Index("attempts_leaving", "leaves_at", postgresql_where=text("leaves_at IS NOT NULL")),
         BY_MONTH,
     )
 
     business_on: Mapped[date] = mapped_column(primary_key=True)
+    # explain and settling read a message's attempts.
+    message_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    message_id: Mapped[UUID]
     n: Mapped[SmallInt]
     token: Mapped[UUID]
     worker: Mapped[str]

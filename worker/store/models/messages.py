@@ -172,15 +172,12 @@ class MessageContent(Base):
     """
 
     __tablename__ = "message_contents"
-    __table_args__ = (
-        # The inbox and explain read a message's text.
-        Index("message_contents_message", "message_id"),
-        BY_MONTH,
-    )
+    __table_args__ = (BY_MONTH,)
 
     business_on: Mapped[date] = mapped_column(primary_key=True)
+    # The inbox and explain read a message's text.
+    message_id: Mapped[UUID] = mapped_column(primary_key=True)
     attempt_id: Mapped[UUID] = mapped_column(primary_key=True)
-    message_id: Mapped[UUID]
     address: Mapped[str | None]
     subject: Mapped[str | None]
     text: Mapped[str | None]

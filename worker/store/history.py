@@ -22,7 +22,8 @@ WITH people AS MATERIALIZED (
     SELECT x.business_on, x.message_id, o.borrower_id, array_agg(CAST(x.account_id AS text)) AS debts
     FROM owed o CROSS JOIN LATERAL (
         SELECT * FROM message_accounts x WHERE x.account_id = o.id
-          AND x.business_on >= CAST(CAST(:since AS timestamptz) AS date) - 1 OFFSET 0) x
+          AND x.business_on BETWEEN CAST(CAST(:since AS timestamptz) AS date) - 1
+                                AND CAST(CAST(:now AS timestamptz) AS date) + 1 OFFSET 0) x
     GROUP BY 1, 2, 3
 )
 SELECT l.borrower_id, m.mode = 'sandbox' AS sandbox, m.channel, m.purpose, {ADDRESS} AS endpoint, l.debts,

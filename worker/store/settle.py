@@ -33,29 +33,38 @@ FROM lost l WHERE m.business_on = l.business_on AND m.id = l.id
 RETURNING m.state
 """)
 
+# Each OFFSET 0 has messages looked at only where there is a pause, a stop, a held run or a provider away: a join
+# may begin with all that are open, and this is asked every few seconds.
 _EXPIRE = text("""
-WITH over AS (
+WITH clock AS MATERIALIZED (
+    SELECT dunlin_now() AS now
+), over AS (
     SELECT m.business_on, m.id, 'awaiting_approval' AS waits_for FROM messages m
-    WHERE m.state = 'awaiting_approval' AND m.expires_at <= dunlin_now()
-    UNION
+    WHERE m.state = 'awaiting_approval' AND m.expires_at <= (SELECT now FROM clock)
+    UNION ALL
     -- Nothing claims a paused channel, so its messages would wait beyond their end.
-    SELECT m.business_on, m.id, 'paused' FROM pauses x JOIN messages m
-        ON m.state = 'scheduled' AND m.channel = coalesce(x.channel, m.channel)
-       AND m.portfolio_id = coalesce(x.portfolio_id, m.portfolio_id)
+    SELECT m.business_on, m.id, 'paused' FROM pauses x CROSS JOIN LATERAL (
+        SELECT * FROM messages m
+        WHERE m.state = 'scheduled' AND m.channel = coalesce(x.channel, m.channel)
+          AND m.portfolio_id = coalesce(x.portfolio_id, m.portfolio_id)
+          AND m.expires_at <= (SELECT now FROM clock) OFFSET 0) m
     WHERE x.resumed_at IS NULL AND (x.until_at IS NULL OR x.until_at > clock_timestamp())
-      AND m.expires_at <= dunlin_now()
     UNION ALL
-    SELECT m.business_on, m.id, s.reason FROM stops s
-    JOIN messages m ON m.state = 'scheduled' AND m.portfolio_id = s.portfolio_id
-    WHERE m.expires_at <= dunlin_now()
+    SELECT m.business_on, m.id, s.reason FROM stops s CROSS JOIN LATERAL (
+        SELECT * FROM messages m WHERE m.state = 'scheduled' AND m.portfolio_id = s.portfolio_id
+          AND m.expires_at <= (SELECT now FROM clock) OFFSET 0) m
     UNION ALL
-    SELECT m.business_on, m.id, 'held' FROM runs r JOIN messages m ON m.run_id = r.id AND m.state = 'planned'
-    WHERE r.state = 'held' AND m.expires_at <= dunlin_now()
+    SELECT m.business_on, m.id, 'held' FROM runs r CROSS JOIN LATERAL (
+        SELECT * FROM messages m WHERE m.run_id = r.id AND m.state = 'planned'
+          AND m.expires_at <= (SELECT now FROM clock) OFFSET 0) m
+    WHERE r.state = 'held'
     UNION ALL
     -- Nor what waits for a provider that does not answer.
-    SELECT m.business_on, m.id, 'provider_away' FROM senders x JOIN messages m
-        ON m.state = 'scheduled' AND m.channel = x.channel AND m.portfolio_id = x.portfolio_id
-    WHERE x.state <> 'closed' AND m.expires_at <= dunlin_now()
+    SELECT m.business_on, m.id, 'provider_away' FROM senders x CROSS JOIN LATERAL (
+        SELECT * FROM messages m
+        WHERE m.state = 'scheduled' AND m.channel = x.channel AND m.portfolio_id = x.portfolio_id
+          AND m.expires_at <= (SELECT now FROM clock) OFFSET 0) m
+    WHERE x.state <> 'closed'
 ), once AS (
     SELECT business_on, id, min(waits_for) AS waits_for FROM over GROUP BY business_on, id
 ), locked AS (

@@ -3,18 +3,22 @@
 from dataclasses import asdict
 from typing import Any
 
-from tasks.process import runtime
+from tasks.process import runtime, third
 from worker.app import app
 from worker.domain.states import State
 from worker.pipeline.admit import admit_due
 from worker.pump import wake_all
+from worker.slots import slot
 from worker.wiring import channels
 
 
 @app.task(name="tasks.admit")
 def admit() -> dict[str, Any]:
     """Decides planned messages."""
-    summary = admit_due(runtime())
+    with slot("admit", third()) as free:
+        if not free:
+            return {"left_to_others": 1}
+        summary = admit_due(runtime())
     if summary.by_state.get(State.SCHEDULED):
         wake_all(app, [("tasks.send", channel, {"channel": channel}) for channel in channels()])
     return asdict(summary)

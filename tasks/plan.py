@@ -3,17 +3,21 @@
 from dataclasses import asdict
 from typing import Any
 
-from tasks.process import runtime
+from tasks.process import runtime, third
 from worker import wiring
 from worker.app import app
 from worker.pipeline.plan import plan_due
 from worker.pump import CONTROL, wake
+from worker.slots import slot
 
 
 @app.task(name="tasks.plan")
 def plan() -> dict[str, Any]:
     """Starts due runs and plans their shards."""
-    summary = plan_due(runtime(), wiring.policies())
+    with slot("plan", third()) as free:
+        if not free:
+            return {"left_to_others": 1}
+        summary = plan_due(runtime(), wiring.policies())
     if summary.planned.messages:
         wake(app, "tasks.admit", CONTROL)
     return asdict(summary)

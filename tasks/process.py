@@ -3,7 +3,7 @@
 import gc
 from functools import cache
 
-from worker import slots, wiring
+from worker import settings, slots, wiring
 from worker.pipeline.runtime import Runtime
 
 
@@ -16,3 +16,10 @@ def runtime() -> Runtime:
     gc.collect()
     gc.freeze()
     return made
+
+
+def third() -> int:
+    """How many processes of a worker may plan, and how many admit, at once: the rest goes on sending, so that a
+    run's first messages leave while its last are planned.
+    """
+    return max(1, settings.current().concurrency // 3)

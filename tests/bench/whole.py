@@ -61,7 +61,7 @@ def measure(stage: ground.Ground, scale: int) -> dict[str, Any]:
             "messages": scale,
             "took_s": round(took, 1),
             "first_message_s": round(first_s, 1),
-            "bytes_per_message": ground.one(stage, SIZE) / scale,
+            "bytes_per_message": round(ground.one(stage, SIZE) / scale),
             "memory": seen[:: max(1, len(seen) // 30)],
         },
         "ratios": {"memory_growth": _growth(seen), "first_message_vs_run": first_s / took},

@@ -14,6 +14,7 @@ from worker.pipeline.book import sync_portfolios
 from worker.portfolios.load import Version
 from worker.store import admit as store
 from worker.store import settle
+from worker.store.plan import NEIGHBOURS
 
 TODAY = date(2026, 11, 23)
 ALWAYS = {"weekdays": ["00:00-24:00"], "saturday": ["00:00-24:00"], "sunday": ["00:00-24:00"]}
@@ -196,7 +197,7 @@ def test_a_shard_that_somebody_else_admits_is_left_to_them(story: Any, book: Any
     borrower, _ = late(book)
     story.plan(version)
     with book.engine.begin() as connection:
-        assert store.try_lock_shard(connection, borrower % 64)
+        assert store.try_lock_shard(connection, borrower // NEIGHBOURS % 64)
         assert story.admit() == {}
     assert story.admit() == {"scheduled": 2}
 

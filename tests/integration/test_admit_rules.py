@@ -135,6 +135,7 @@ def test_two_admissions_racing_a_thousand_times_never_spend_the_last_contact_twi
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("worker.pipeline.admit.BATCH", 7)  # pairs are torn apart over batches
+    monkeypatch.setattr("worker.store.plan.NEIGHBOURS", 1)  # and over shards
     rules = {"rules": {"packs": [f"one-per-{per}"]}, "tiers": {"reminder": {"channels": ["sms"]}}}
     uk, other = amended(rules), amended({**rules, "portfolio": {"id": "other"}})
     sync_portfolios(book.engine, {"uk": uk, "other": other})

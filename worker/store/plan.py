@@ -16,6 +16,10 @@ from worker.store.plan_sql import CUT_SHARDS, LOCK_OPEN, PLAN, START_DELINQUENCI
 
 ADMISSION_SHARDS = 64
 """Borrowers are admitted in this many shards, each under a lock of its own."""
+NEIGHBOURS = 128
+"""So many borrowers side by side share a shard: what a batch reads of the book and of the month then lies side by
+side, too, and not one row on each page.
+"""
 MAX_BORROWER = 2**63 - 1
 
 
@@ -246,6 +250,7 @@ def _values(run: Run, tiers: Sequence[Tier], borrower_from: int, borrower_to: in
         "mode": run.mode,
         "timezone": run.timezone,
         "shards": ADMISSION_SHARDS,
+        "neighbours": NEIGHBOURS,
         "borrower_from": borrower_from,
         "borrower_to": borrower_to,
         "tiers": tiers_json(tiers),

@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from worker.domain.tiers import Tier
-from worker.store.plan import ADMISSION_SHARDS, floors_json, tiers_json
-from worker.store.plan_sql import TOLD
+from worker.store.plan import ADMISSION_SHARDS, NEIGHBOURS, floors_json, tiers_json
+from worker.store.plan_sql import SHARD, TOLD
 
 UNSENT = ("failed", "expired", "suppressed")
 """What a rerun takes up by itself; a cancelled message was not wanted any more."""
@@ -77,7 +77,7 @@ WITH tier AS MATERIALIZED (
     INSERT INTO messages (business_on, run_id, portfolio_id, borrower_id, channel, tier, mode, occurrence,
                           shard, planned_at, decide_at, expires_at, requires_approval)
     SELECT DISTINCT ON (w.borrower_id, w.channel) w.business_on, :rerun_id, w.portfolio_id, w.borrower_id,
-           w.channel, w.tier, :mode, w.next_occurrence, w.borrower_id % :shards, t.now, t.now,
+           w.channel, w.tier, :mode, w.next_occurrence, w.{SHARD}, t.now, t.now,
            t.now + (w.expires_at - w.planned_at), w.requires_approval
     FROM wanted w, (SELECT dunlin_now() AS now) t
     ORDER BY w.borrower_id, w.channel, w.id DESC
@@ -174,6 +174,7 @@ def make(
         sql, {**values, "floors": floors_json(tiers), "policy_hash": policy_hash, "mode": mode}
     ).one()
     picked = {"rerun_id": rerun.id, "mode": mode, "shards": ADMISSION_SHARDS, "timezone": timezone}
+    picked |= {"neighbours": NEIGHBOURS}
     picked |= {"states": list(states), "tiers": tiers_json(tiers), "business_on": rerun.business_on}
     made = connection.execute(_MAKE, {**values, **picked}).one()
     return Rerun(rerun.id, *made)

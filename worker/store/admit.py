@@ -56,16 +56,17 @@ _SHARDS_WAITING = text(f"""
 
 _WRITE = text("""
 WITH v AS MATERIALIZED (
-    SELECT * FROM unnest(CAST(:business_on AS date[]), CAST(:id AS uuid[]), CAST(:state AS text[]),
-        CAST(:reason AS text[]), CAST(:send_at AS timestamptz[]), CAST(:send_before AS timestamptz[]),
-        CAST(:decide_at AS timestamptz[]), CAST(:facts_seen_at AS timestamptz[]), CAST(:decision AS text[]))
-        WITH ORDINALITY
-        AS v(business_on, id, state, reason, send_at, send_before, decide_at, facts_seen_at, decision, n)
+    SELECT * FROM ROWS FROM (unnest(
+        CAST(:business_on AS date[]), CAST(:id AS uuid[]), CAST(:state AS text[]), CAST(:reason AS text[]),
+        CAST(:send_at AS timestamptz[]), CAST(:send_before AS timestamptz[]),
+        CAST(:decide_at AS timestamptz[]), CAST(:facts_seen_at AS timestamptz[]),
+        CAST(:decision AS text[])), jsonb_array_elements(CAST(:facts AS jsonb)))
+        AS v(business_on, id, state, reason, send_at, send_before, decide_at, facts_seen_at, decision, facts)
 ), kept AS (
     INSERT INTO message_verdicts (business_on, message_id, at, decision, rules, until_at, rules_hash, facts)
     SELECT business_on, id, :now, decision, coalesce(string_to_array(reason, ', '), '{}'),
-           coalesce(send_at, decide_at), :rules_hash, f.value
-    FROM v JOIN jsonb_array_elements(CAST(:facts AS jsonb)) WITH ORDINALITY AS f(value, n) USING (n)
+           coalesce(send_at, decide_at), :rules_hash, facts
+    FROM v
 )
 -- By key alone: the batch holds the rows, and a look at their state would read all that are planned.
 UPDATE messages m SET state = v.state, reason = v.reason, send_at = v.send_at, send_before = v.send_before,

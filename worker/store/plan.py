@@ -1,7 +1,8 @@
 """Runs and their shards: which is due, which is unfinished, and the planning of one shard."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -177,7 +178,8 @@ def plan_shard(
     # A shard left over from before a newer run was made: these borrowers are told by that one.
     newest = last_run_on(connection, run.portfolio_id)
     values |= {"accounts": None, "overtaken": newest is not None and newest > run.business_on}
-    planned = Planned(*connection.execute(PLAN, values).one())
+    with _joined_by_hash(connection):
+        planned = Planned(*connection.execute(PLAN, values).one())
     sql = text("""
         UPDATE run_shards SET state = 'done', overdue = :overdue, covered = :covered, excluded = :excluded,
                messages = :messages, finished_at = clock_timestamp()
@@ -186,6 +188,16 @@ def plan_shard(
     counts = {name: getattr(planned, name) for name in Planned.__slots__}
     connection.execute(sql, {**counts, "id": run.id, "shard_no": shard["shard_no"]})
     return planned
+
+
+@contextmanager
+def _joined_by_hash(connection: Connection) -> Iterator[None]:
+    """Planning joins thousands of rows that no statistics are about. When those of the book say that few are
+    overdue, the planner would walk all of them for each of them.
+    """
+    connection.execute(text("SET LOCAL enable_nestloop = off"))
+    yield
+    connection.execute(text("SET LOCAL enable_nestloop = on"))
 
 
 def replan_changed(connection: Connection, run: Run, tiers: Sequence[Tier]) -> Planned:

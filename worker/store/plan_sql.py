@@ -25,8 +25,9 @@ TOLD = """
     UNION ALL
     SELECT o.id, c.tier, CAST(c.at AT TIME ZONE :timezone AS date),
            c.outcome IN ('sent', 'delivered', 'opened', 'clicked', 'voicemail', 'connected', 'conversation')
-    FROM overdue o JOIN contacts c ON c.account_id = o.id
-    WHERE c.tier IS NOT NULL AND CAST(c.at AT TIME ZONE :timezone AS date) >= o.since
+    FROM overdue o CROSS JOIN LATERAL (
+        SELECT * FROM contacts c WHERE c.account_id = o.id AND c.tier IS NOT NULL
+          AND CAST(c.at AT TIME ZONE :timezone AS date) >= o.since OFFSET 0) c
 """
 """Reads `overdue` (id, since), :mode and :timezone; also for a rerun."""
 
@@ -47,9 +48,11 @@ WITH tier AS MATERIALIZED (
       AND a.amount_due > 0 AND a.closed_on IS NULL AND a.due_on < CAST(:business_on AS date)
 ), held AS MATERIALIZED (
     SELECT o.id, min(h.type) AS type
-    FROM overdue o JOIN holds h ON h.borrower_id = o.borrower_id AND (h.account_id IS NULL OR h.account_id =
-    o.id) CROSS JOIN clock c
-    WHERE h.lifted_at IS NULL AND h.starts_at <= c.now AND (h.ends_at IS NULL OR h.ends_at > c.now)
+    FROM overdue o CROSS JOIN clock c CROSS JOIN LATERAL (
+        SELECT * FROM holds h
+        WHERE h.borrower_id = o.borrower_id AND (h.account_id IS NULL OR h.account_id = o.id)
+          AND h.lifted_at IS NULL AND h.starts_at <= c.now AND (h.ends_at IS NULL OR h.ends_at > c.now)
+        OFFSET 0) h
     GROUP BY o.id
 ), told AS ({TOLD}), history AS MATERIALIZED (
     SELECT id, tier, max(on_date) AS last_on, count(DISTINCT on_date) AS times,
@@ -105,7 +108,8 @@ WITH tier AS MATERIALIZED (
 ), superseded AS (
     -- Only where something new stands in its place: two days down is one message, and none is dropped.
     UPDATE messages m SET state = 'cancelled', reason = 'superseded' FROM made n
-    WHERE m.portfolio_id = :portfolio AND m.borrower_id = n.borrower_id AND m.channel = n.channel
+    WHERE m.portfolio_id = :portfolio AND m.borrower_id >= :borrower_from AND m.borrower_id < :borrower_to
+      AND m.borrower_id = n.borrower_id AND m.channel = n.channel
       AND m.business_on < CAST(:business_on AS date) AND m.state IN ('planned', 'scheduled')
       AND NOT CAST(:dry_run AS boolean)
 ), linked AS (

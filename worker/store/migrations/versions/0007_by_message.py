@@ -28,7 +28,8 @@ $$;
 -- Every change of a message's state is checked against the table of moves and leaves an event, whoever makes it.
 -- A person who acts by hand is named in the transaction, with their reason; else the process is.
 -- Without nested loops, because a plan that was cached for one row would be walked for thousands.
-CREATE OR REPLACE FUNCTION dunlin_message_moved() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
+CREATE OR REPLACE FUNCTION dunlin_message_moved() RETURNS trigger LANGUAGE plpgsql
+SET enable_nestloop = off SET enable_hashjoin = on AS $$
 DECLARE
     now timestamptz := dunlin_now();
     actor text := coalesce(nullif(current_setting('dunlin.actor', true), ''),

@@ -46,11 +46,9 @@ _LIST_COMMA = {"zh": "、"}
 def context(facts: MessageFacts) -> Context:
     """All names of a template with their values. Several accounts: sums, most days, earliest due date."""
     locale, currency, accounts = facts.locale, facts.currency, facts.accounts
-    language = locale_of(locale).language
+    language, sms = locale_of(locale).language, facts.channel == "sms"
     name = clean(facts.debtor_name)
-    values: Context = {
-        **_creditor_words(facts.creditor, language, facts.requires_approval),
-        **_late_fee(facts),
+    own: Context = {
         "debtor_name": name if facts.channel in FULL_NAME_CHANNELS else masked(name, language),
         "account_reference": _references(accounts, language),
         "account_count": str(len(accounts)),
@@ -62,7 +60,12 @@ def context(facts: MessageFacts) -> Context:
         "unsubscribe_url": facts.unsubscribe_url,
         "accounts": [_account(a, currency, locale) for a in accounts],
     }
-    return _without_brackets(values) if facts.channel == "sms" else values
+    rate = max((a.daily_late_rate for a in accounts if a.daily_late_rate), default=None)
+    return {
+        **_creditor_words(facts.creditor, language, facts.requires_approval, sms),
+        **_late_fee(facts.creditor.late_fee_wording, rate, locale, sms),
+        **(_without_brackets(own) if sms else own),
+    }
 
 
 def popup_extra(facts: MessageFacts) -> dict[str, str]:
@@ -82,10 +85,10 @@ def wording_of(name: str, *, requires_approval: bool) -> str:
 
 
 @lru_cache(maxsize=256)
-def _creditor_words(creditor: Creditor, language: str, requires_approval: bool) -> dict[str, str]:
+def _creditor_words(creditor: Creditor, language: str, requires_approval: bool, sms: bool) -> Context:
     # A policy without legal steps is refused at load; one from before they existed says the milder words.
     steps = (requires_approval and creditor.legal_steps) or creditor.further_steps
-    return {
+    words: Context = {
         "creditor_name": _one_line(creditor.name),
         "sms_signature": _one_line(creditor.sms_signature).strip("【】"),
         "creditor_hotline": _one_line(creditor.hotline),
@@ -104,6 +107,7 @@ def _creditor_words(creditor: Creditor, language: str, requires_approval: bool) 
         "collector_disclosure": _sentence(creditor.collector_disclosure),
         "collector_disclosure_initial": _sentence(creditor.collector_disclosure_initial),
     }
+    return _without_brackets(words) if sms else words
 
 
 def _one_line(words: str) -> str:
@@ -115,18 +119,15 @@ def _sentence(words: str) -> str:
     return _one_line(words).rstrip(".。")
 
 
-def _late_fee(facts: MessageFacts) -> dict[str, str]:
-    rates = [a.daily_late_rate for a in facts.accounts if a.daily_late_rate]
-    if not rates:
+@lru_cache(maxsize=1024)
+def _late_fee(wording: str, rate: Decimal | None, locale: str, sms: bool) -> Context:
+    if rate is None:
         return {"late_fee": "", "daily_rate": "", "annual_rate": ""}
-    daily, annual = rates_shown(max(rates), facts.locale)
+    daily, annual = rates_shown(rate, locale)
     # Not str.format: a policy's wording is data and may hold any brace.
-    wording = _sentence(facts.creditor.late_fee_wording)
-    return {
-        "late_fee": wording.replace("{daily_rate}", daily).replace("{annual_rate}", annual),
-        "daily_rate": daily,
-        "annual_rate": annual,
-    }
+    said = _sentence(wording).replace("{daily_rate}", daily).replace("{annual_rate}", annual)
+    words: Context = {"late_fee": said, "daily_rate": daily, "annual_rate": annual}
+    return _without_brackets(words) if sms else words
 
 
 def rates_shown(daily_late_rate: Decimal, locale: str) -> tuple[str, str]:

@@ -241,7 +241,7 @@ def wait_until(done: Callable[[], bool], limit_s: float = 3600.0) -> None:
     while not done():
         if time.monotonic() > ends:
             raise TimeoutError("the measured side did not come to an end")
-        time.sleep(0.05)
+        time.sleep(0.1)  # looking costs CPU that what is measured has to do without
 
 
 def keep(out: Path, figures: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ OPEN = "SELECT count(*) FROM messages WHERE state IN ('planned', 'scheduled', 's
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--messages", type=int, default=20_000, help="of one run")
+    options.add_argument("--messages", type=int, default=40_000, help="of one run")
     options.add_argument("--obvious", type=int, default=2_000, help="of one run of the obvious way")
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--out", type=Path, default=Path("build/bench.json"))
@@ -81,30 +81,23 @@ def pipeline(stage: ground.Ground, messages: int) -> dict[str, float]:
     ground.empty(stage.engine)
     planned = ground.plan_day(stage)
     before = ground.taken(stage.provider_url)
-    memory: list[float] = []
     stage.environment["DUNLIN_CONCURRENCY"] = str(PROCESSES + 1)
     stage.environment["DUNLIN_QUEUES"] = "control,sms"
     with ground.running(stage, [sys.executable, "-m", "worker", "worker"]) as (worker,):
         ground.wait_until(lambda: ground.one(stage, "SELECT EXISTS (SELECT FROM message_verdicts)"))
         began, at_start = time.perf_counter(), ground.cpu_s([worker.pid])
-        ground.wait_until(
-            lambda: _watched(worker, memory) and ground.taken(stage.provider_url) - before >= planned
-        )
+        ground.wait_until(lambda: ground.taken(stage.provider_url) - before >= planned)
         ground.wait_until(lambda: ground.one(stage, OPEN) == 0)
         took, used = time.perf_counter() - began, ground.cpu_s([worker.pid]) - at_start
+        most = max(map(ground.rss_mib, ground.family([worker.pid])))
     sent = ground.taken(stage.provider_url) - before
     if sent != planned:
         raise SystemExit(f"{planned} messages were planned and the provider has {sent}")
     return {
         "per_s": planned / took,
         "cpu_us": used / planned * 1e6,
-        "rss_mib": max(memory, default=0.0),
+        "rss_mib": most,
     }
-
-
-def _watched(worker: "subprocess.Popen[bytes]", memory: list[float]) -> bool:
-    memory.append(max(map(ground.rss_mib, ground.family([worker.pid]))))
-    return True
 
 
 def bare_loop(stage: ground.Ground, messages: int) -> dict[str, float]:

@@ -9,7 +9,8 @@ from worker.store.addresses import SUPPRESSION
 _UNWANTED = text(f"""
 WITH leaving AS (
     SELECT a.business_on, a.id AS attempt_id, a.message_id, a.provider, a.provider_id FROM attempts a
-    WHERE a.leaves_at > clock_timestamp() + make_interval(secs => :least_s) AND a.provider_id IS NOT NULL
+    WHERE a.leaves_at > (SELECT clock_timestamp() + make_interval(secs => :least_s))
+      AND a.provider_id IS NOT NULL
 ), judged AS (
     SELECT m.business_on, m.id, l.attempt_id, m.channel, m.mode, l.provider, l.provider_id, CASE
             WHEN NOT EXISTS (

@@ -12,7 +12,8 @@ WITH lost AS (
     SELECT m.business_on, m.id, m.attempt_id, a.started_at IS NOT NULL AS started, a.provider
     FROM messages m LEFT JOIN attempts a
       ON a.business_on = m.business_on AND a.message_id = m.id AND a.id = m.attempt_id
-    WHERE m.state = 'sending' AND m.lease_until <= clock_timestamp()
+    -- The clock in a SELECT of its own, as in every such question: otherwise no index can answer it.
+    WHERE m.state = 'sending' AND m.lease_until <= (SELECT clock_timestamp())
     ORDER BY m.lease_until LIMIT :limit FOR UPDATE OF m SKIP LOCKED
 ), closed AS (
     UPDATE attempts a SET outcome = CASE WHEN l.started THEN 'lease_lost' ELSE 'never_started' END,
@@ -217,10 +218,14 @@ def close_runs(connection: Connection) -> list[UUID]:
     """Closes open and held runs in which nothing will happen any more; returns them."""
     sql = text("""
         UPDATE runs r SET state = 'closed', closed_at = clock_timestamp()
-        WHERE r.state IN ('open', 'held') AND NOT EXISTS (
+        WHERE r.state IN ('open', 'held')
+          -- Run by run, to which OFFSET 0 holds the planner, until the first that is open.
+          AND NOT EXISTS (
             SELECT FROM messages m WHERE m.run_id = r.id AND m.state IN
-                ('planned', 'awaiting_approval', 'scheduled', 'sending', 'unconfirmed')
-               OR (m.run_id = r.id AND m.state = 'cancelled' AND m.reason = 'tier_changed'))
+                ('planned', 'awaiting_approval', 'scheduled', 'sending', 'unconfirmed') OFFSET 0)
+          AND NOT EXISTS (
+            SELECT FROM messages m WHERE m.run_id = r.id AND m.state = 'cancelled'
+              AND m.reason = 'tier_changed' OFFSET 0)
         RETURNING r.id
     """)
     return list(connection.execute(sql).scalars())

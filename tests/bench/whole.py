@@ -20,8 +20,8 @@ OPEN = "SELECT count(*) FROM messages WHERE state IN ('planned', 'scheduled', 's
 SIZE = """SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = ANY(CAST(
 ARRAY['messages', 'message_accounts', 'message_verdicts', 'message_contents', 'message_events', 'attempts']
 AS regclass[]))"""
-FIRST = 10_000
-"""Memory is compared with what it was after so many messages."""
+FIRST = 10_000 * PROCESSES
+"""Memory is compared with what it was after so many messages, ten thousand for each process."""
 
 
 def main() -> None:

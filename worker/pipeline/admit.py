@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -148,7 +149,7 @@ def _decide(
     return verdict
 
 
-def _stored(row: RowMapping, verdict: Verdict, facts: str) -> Decision:
+def _stored(row: RowMapping, verdict: Verdict, facts: Mapping[str, Any]) -> Decision:
     seen = row["business_on"], row["id"], row["facts_changed_at"]
     match verdict:
         case Allow(send_at, send_before, rules):

@@ -1,10 +1,10 @@
 """What admission saw: rows as the facts and history that rules are asked with, and as kept with a verdict."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping
 
@@ -138,8 +138,8 @@ def _week(said: str | None) -> Week | None:
     return None if said is None else week_of(said)
 
 
-def as_kept(candidate: Candidate, events: Sequence[Event]) -> str:
-    """The facts a verdict rests on, as JSON without any address or name."""
+def as_kept(candidate: Candidate, events: Sequence[Event]) -> dict[str, Any]:
+    """The facts a verdict rests on, ready for JSON, without any address or name; what is empty is left out."""
     facts = candidate.facts
     account, recipient, request = facts.account, facts.recipient, facts.request
     seen = {
@@ -162,4 +162,4 @@ def as_kept(candidate: Candidate, events: Sequence[Event]) -> str:
             for e in events
         ],
     }
-    return json.dumps({name: value for name, value in seen.items() if value not in (None, (), [], False)})
+    return {name: value for name, value in seen.items() if value}

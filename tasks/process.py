@@ -19,7 +19,7 @@ def runtime() -> Runtime:
 
 
 def third() -> int:
-    """How many processes of a worker may plan, and how many admit, at once: the rest goes on sending, so that a
-    run's first messages leave while its last are planned.
+    """How many processes of a worker may plan, and how many admit, at once: the rest goes on sending, so that
+    a run's first messages leave while its last are planned.
     """
     return max(1, settings.current().concurrency // 3)

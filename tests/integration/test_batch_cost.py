@@ -4,7 +4,7 @@ A month's tables are new on its first day, and PostgreSQL has no statistics of t
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
+from worker.pipeline import plan
+from worker.pipeline.admit import admit_batch
 from worker.portfolios.load import Version
+from worker.store import claim, recall, settle
+from worker.store import plan as plan_store
+from worker.store.admit import shards_waiting
+from worker.store.plan import NEIGHBOURS
 
 TODAY = date(2026, 11, 23)
 WAITING, BATCH = 3000, 50
@@ -21,23 +27,33 @@ MOST = BATCH * 4
 
 
 @pytest.fixture
-def waiting(book: Any, story: Any, version: Version) -> None:
-    """Many messages that may go now, in tables of which there are no statistics."""
+def planned(request: pytest.FixtureRequest, book: Any, story: Any, version: Version) -> None:
+    """Many messages to be decided now, in tables of which there are no statistics."""
+    owe(book, getattr(request, "param", WAITING))
+    book.run("ANALYZE borrowers")
+    book.run("ANALYZE accounts")
+    story.plan(version)
+
+
+def owe(book: Any, count: int) -> None:
+    """So many borrowers with one overdue account each."""
     book.at("2026-11-23T10:00Z")
     book.run(
         "INSERT INTO borrowers (external_id, name, zone, phone, facts_changed_at) "
         "SELECT 'B' || n, 'Name', 'Europe/London', '+4477009' || lpad(n::text, 5, '0'), '2000-01-01Z' "
         "FROM generate_series(1, :n) AS n",
-        n=WAITING,
+        n=count,
     )
     book.run(
         "INSERT INTO accounts (portfolio_id, borrower_id, external_id, principal, amount_due, due_on, "
         "created_at) SELECT 'uk', id, 'A' || id, 5000, 120, :due_on, '2000-01-01Z' FROM borrowers",
         due_on=TODAY - timedelta(days=3),
     )
-    book.run("ANALYZE borrowers")
-    book.run("ANALYZE accounts")
-    story.plan(version)
+
+
+@pytest.fixture
+def waiting(planned: None, story: Any) -> None:
+    """The same, of which all may go."""
     story.admit()
 
 
@@ -47,6 +63,8 @@ def plans(connection: Connection) -> Iterator[list[Any]]:
     found: list[Any] = []
 
     def explain(_connection: Any, cursor: Any, sql: str, values: Any, _context: Any, _many: bool) -> None:
+        if sql.startswith("SET "):
+            return
         cursor.execute("SAVEPOINT looked_at")
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", values)
         ((plan,),) = cursor.fetchall()
@@ -72,9 +90,68 @@ def touched(node: Any) -> Iterator[tuple[str, int]]:
         yield from touched(below)
 
 
+def too_many(found: list[Any]) -> list[tuple[str, int]]:
+    """The steps that touched more than a batch is made of."""
+    assert found
+    return [step for (each,) in found for step in touched(each["Plan"]) if step[1] > MOST]
+
+
 def test_a_claim_touches_nothing_but_its_batch(waiting: None, book: Any, sender: Any) -> None:
     with book.engine.connect() as connection, connection.begin(), plans(connection) as found:
         assert len(sender.claim_on(connection, limit=BATCH)) == BATCH
-    steps = [step for (plan,) in found for step in touched(plan["Plan"])]
-    assert len(steps) > 20
-    assert [step for step in steps if step[1] > MOST] == []
+    assert too_many(found) == []
+
+
+# So many that reading the whole month is not the cheapest, whatever is joined how.
+@pytest.mark.parametrize("planned", [12_000], indirect=True)
+def test_an_admission_touches_nothing_but_its_batch(
+    planned: None, book: Any, story: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.pipeline.admit.BATCH", BATCH)
+    with book.engine.connect() as connection, connection.begin(), plans(connection) as found:
+        assert admit_batch(connection, story.runtime.policies, 0) == {"scheduled": BATCH}
+    assert too_many(found) == []
+
+
+LOOKING: dict[str, Callable[[Connection], object]] = {
+    "something is due": lambda c: claim.due_portfolios(c, "sms"),
+    "leases are lost": lambda c: settle.take_over_lost_leases(c, BATCH, 3),
+    "something has expired": settle.expire,
+    "a run is over": settle.close_runs,
+    "something is to be recalled": lambda c: recall.unwanted(c, least_s=60, limit=BATCH),
+}
+
+
+@pytest.mark.parametrize("look", LOOKING.values(), ids=LOOKING.keys())
+def test_looking_whether_there_is_work_touches_nothing_that_waits(
+    waiting: None, book: Any, sender: Any, look: Callable[[Connection], object]
+) -> None:
+    rows = sender.claim(limit=WAITING // 2)
+    sender.begin(rows)
+    sender.finish(rows[: WAITING // 4], "sent")
+    with book.engine.connect() as connection, connection.begin(), plans(connection) as found:
+        look(connection)
+    assert too_many(found) == []
+
+
+def test_looking_for_shards_to_admit_touches_one_message_of_each(planned: None, book: Any) -> None:
+    with book.engine.connect() as connection, connection.begin(), plans(connection) as found:
+        assert len(shards_waiting(connection)) == WAITING // NEIGHBOURS + 1
+    assert too_many(found) == []
+
+
+def test_planning_walks_nothing_for_each_account_whatever_the_statistics_say(
+    book: Any, story: Any, version: Version
+) -> None:
+    owe(book, WAITING)
+    book.run("UPDATE accounts SET amount_due = 0")
+    book.run("ANALYZE accounts")
+    book.run("UPDATE accounts SET amount_due = 120")
+    with book.engine.connect() as connection, connection.begin():
+        run = plan.create(connection, version, TODAY, "tests")
+        shard = plan_store.take_shard(connection, run)
+        with plans(connection) as found:
+            made = plan_store.plan_shard(connection, run, shard, version.policy.ordered_tiers())
+    assert made.covered == WAITING
+    steps = [step for (each,) in found for step in touched(each["Plan"])]
+    assert [step for step in steps if step[1] > 10 * WAITING] == []

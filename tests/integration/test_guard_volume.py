@@ -143,7 +143,9 @@ def test_the_first_run_in_sandbox_goes_and_the_first_that_reaches_people_waits(
 
 
 @pytest.fixture
-def half_planned(story: Any, book: Any, guarded: Version, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+def half_planned(
+    story: Any, book: Any, guarded: Version, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Run]:
     """A run of six borrowers with two messages each, of whom four are planned; earlier days had so many."""
     monkeypatch.setattr("worker.pipeline.plan.SHARD_BORROWERS", 2)
 
@@ -178,8 +180,10 @@ def test_what_is_planned_goes_as_soon_as_the_rest_cannot_make_it_too_large(
     run = half_planned(before=10)
     assert story.admit() == {"scheduled": 8}
     assert len(sender.claim()) == 4
-    book.run("UPDATE messages SET state = 'sent', sent_at = clock_timestamp(), lease_until = NULL "
-             "WHERE state = 'sending'")
+    book.run(
+        "UPDATE messages SET state = 'sent', sent_at = clock_timestamp(), lease_until = NULL "
+        "WHERE state = 'sending'"
+    )
     book.run("UPDATE messages SET state = 'cancelled', reason = 'paid' WHERE state = 'scheduled'")
     with book.engine.begin() as connection:
         assert settle.close_runs(connection) == []

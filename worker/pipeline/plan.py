@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from worker.domain.schedule import catch_up
 from worker.pipeline.book import sync_portfolios
-from worker.pipeline.policies import LoadedPolicy, Policies
+from worker.pipeline.policies import Policies
 from worker.pipeline.runtime import Runtime
 from worker.portfolios.load import Version
 from worker.portfolios.schema import Policy

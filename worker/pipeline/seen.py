@@ -139,7 +139,7 @@ def _week(said: str | None) -> Week | None:
 
 
 def as_kept(candidate: Candidate, events: Sequence[Event]) -> dict[str, Any]:
-    """The facts a verdict rests on, ready for JSON, without any address or name; what is empty is left out."""
+    """The facts a verdict rests on, ready for JSON, without any address or name, or what is empty."""
     facts = candidate.facts
     account, recipient, request = facts.account, facts.recipient, facts.request
     seen = {

@@ -24,7 +24,8 @@ WITH v AS (
 ), started AS (
     UPDATE attempts a SET started_at = clock_timestamp(), provider = :provider FROM locked o
     WHERE a.business_on = o.business_on AND a.message_id = o.message_id AND a.id = o.attempt_id
-      AND a.started_at IS NULL AND o.state = 'sending' AND o.lease_token = CAST(:token AS uuid) AND o.current = o.attempt_id
+      AND a.started_at IS NULL AND o.state = 'sending' AND o.lease_token = CAST(:token AS uuid)
+      AND o.current = o.attempt_id
       AND o.lease_until > clock_timestamp()
     RETURNING o.*
 )

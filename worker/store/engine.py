@@ -59,8 +59,8 @@ def make_engine(url: str, role: str, *, pool_size: int = 3) -> Engine:
 
 
 def _columns_in_binary(connection: psycopg.Connection[Any], _: object) -> None:
-    """Batches go to the database as arrays. As text, each element is searched for what has to be quoted, which
-    cost as much as deciding on a message.
+    """Batches go to the database as arrays. As text, each element is searched for what has to be quoted,
+    which cost as much as deciding on a message.
     """
     connection.adapters.register_dumper(list, ListBinaryDumper)
 

@@ -1,6 +1,5 @@
 """Runs and their shards: which is due, which is unfinished, and the planning of one shard."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,16 +9,17 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
-from worker.domain.tiers import Tier, floors
+from worker.domain.tiers import Tier
 from worker.store import portfolio_lock
 from worker.store.partitions import make_months
 from worker.store.plan_sql import CUT_SHARDS, LOCK_OPEN, PLAN, START_DELINQUENCIES
+from worker.store.tiers import floors_json, tiers_json
 
 ADMISSION_SHARDS = 64
 """Borrowers are admitted in this many shards, each under a lock of its own."""
 NEIGHBOURS = 128
-"""So many borrowers side by side share a shard: what a batch reads of the book and of the month then lies side by
-side, too, and not one row on each page.
+"""So many borrowers side by side share a shard: what a batch reads of the book and of the month then lies
+side by side, too, and not one row on each page.
 """
 MAX_BORROWER = 2**63 - 1
 
@@ -246,14 +246,6 @@ def open_run(connection: Connection, run: Run) -> bool:
     return connection.execute(sql, {"id": run.id}).rowcount == 1
 
 
-def floors_json(tiers: Sequence[Tier]) -> str:
-    """The floors of each tier, for the claim's comparison."""
-    return json.dumps(
-        {name: {"dpd": dpd, "amount": None if amount is None else str(amount)}
-         for name, (dpd, amount) in floors(tiers).items()}
-    )  # fmt: skip
-
-
 def _values(run: Run, tiers: Sequence[Tier], borrower_from: int, borrower_to: int) -> dict[str, Any]:
     return {
         "run_id": run.id,
@@ -267,14 +259,3 @@ def _values(run: Run, tiers: Sequence[Tier], borrower_from: int, borrower_to: in
         "borrower_to": borrower_to,
         "tiers": tiers_json(tiers),
     }
-
-
-def tiers_json(tiers: Sequence[Tier]) -> str:
-    """The tiers in the form in which planning and reruns read them."""
-    return json.dumps([_tier(rank, tier) for rank, tier in enumerate(tiers)])
-
-
-def _tier(rank: int, tier: Tier) -> dict[str, Any]:
-    fields = {name: getattr(tier, name) for name in Tier.__slots__}
-    amount = None if tier.amount_from is None else str(tier.amount_from)
-    return {**fields, "rank": rank, "amount_from": amount, "channels": list(tier.channels)}

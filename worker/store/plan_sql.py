@@ -10,9 +10,9 @@ SHARD = "borrower_id / :neighbours % :shards"
 """Where a borrower is admitted."""
 
 TOLD = """
-    -- What the account was told before, in the present delinquency and in this mode, by us or before us. Account
-    -- by account, to which OFFSET 0 holds the planner: all that is said today looks cheaper to it while it takes
-    -- the month for empty, and is read again for each shard. No business date lies beyond tomorrow's.
+    -- What the account was told before, in the present delinquency and in this mode, by us or before us.
+    -- Account by account, to which OFFSET 0 holds the planner: all that is said today looks cheaper to it
+    -- while it takes the month for empty, and is read again for each shard. No date lies beyond tomorrow.
     SELECT o.id, x.tier, coalesce(CAST(x.sent_at AT TIME ZONE :timezone AS date), x.business_on) AS on_date,
            x.state IN ('sent', 'delivered') AS reached
     FROM overdue o CROSS JOIN LATERAL (

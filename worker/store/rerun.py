@@ -7,8 +7,9 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from worker.domain.tiers import Tier
-from worker.store.plan import ADMISSION_SHARDS, NEIGHBOURS, floors_json, tiers_json
+from worker.store.plan import ADMISSION_SHARDS, NEIGHBOURS
 from worker.store.plan_sql import SHARD, TOLD
+from worker.store.tiers import floors_json, tiers_json
 
 UNSENT = ("failed", "expired", "suppressed")
 """What a rerun takes up by itself; a cancelled message was not wanted any more."""

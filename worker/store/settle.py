@@ -34,8 +34,8 @@ FROM lost l WHERE m.business_on = l.business_on AND m.id = l.id
 RETURNING m.state
 """)
 
-# Each OFFSET 0 has messages looked at only where there is a pause, a stop, a held run or a provider away: a join
-# may begin with all that are open, and this is asked every few seconds.
+# Each OFFSET 0 has messages looked at only where there is a pause, a stop, a held run or a provider away: a
+# join may begin with all that are open, and this is asked every few seconds.
 _EXPIRE = text("""
 WITH clock AS MATERIALIZED (
     SELECT dunlin_now() AS now

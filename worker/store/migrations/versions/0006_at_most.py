@@ -1,4 +1,4 @@
-"""The most messages that a shard can become: a run whose rest cannot make it too large goes while it is planned.
+"""The most messages that a shard can become: a run that cannot become too large goes while it is planned.
 
 Revision ID: 0006
 """

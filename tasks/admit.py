@@ -8,7 +8,7 @@ from worker.app import app
 from worker.domain.states import State
 from worker.pipeline.admit import admit_due
 from worker.pump import wake_all
-from worker.slots import slot
+from worker.slots import LEFT_TO_OTHERS, slot
 from worker.wiring import channels
 
 
@@ -17,7 +17,7 @@ def admit() -> dict[str, Any]:
     """Decides planned messages."""
     with slot("admit", third()) as free:
         if not free:
-            return {"left_to_others": 1}
+            return LEFT_TO_OTHERS
         summary = admit_due(runtime())
     if summary.by_state.get(State.SCHEDULED):
         wake_all(app, [("tasks.send", channel, {"channel": channel}) for channel in channels()])

@@ -8,7 +8,7 @@ from worker import wiring
 from worker.app import app
 from worker.pipeline.plan import plan_due
 from worker.pump import CONTROL, wake
-from worker.slots import slot
+from worker.slots import LEFT_TO_OTHERS, slot
 
 
 @app.task(name="tasks.plan")
@@ -16,7 +16,7 @@ def plan() -> dict[str, Any]:
     """Starts due runs and plans their shards."""
     with slot("plan", third()) as free:
         if not free:
-            return {"left_to_others": 1}
+            return LEFT_TO_OTHERS
         summary = plan_due(runtime(), wiring.policies())
     if summary.planned.messages:
         wake(app, "tasks.admit", CONTROL)

@@ -129,11 +129,17 @@ def _logging(**_: Any) -> None:
     logs.configure(config.log_format, config.log_level)
 
 
-@task_success.connect
 def _alive(**_: Any) -> None:
-    # A task done means that broker, pool and database work; a process that merely runs would prove nothing.
     if path := settings.current().alive_file:
         path.touch()
+
+
+@task_success.connect
+def _alive_by_working(result: object = None, **_: Any) -> None:
+    # A task done means that broker, pool and database work; a process that merely runs would prove nothing,
+    # nor does one that leaves the work to others, who may be stuck in it.
+    if result != slots.LEFT_TO_OTHERS:
+        _alive()
 
 
 @beat_init.connect

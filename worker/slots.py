@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+LEFT_TO_OTHERS = {"left_to_others": 1}
+"""What a task says that found no slot free."""
 STOPPING = "stopping"
 WORKING = "working"
 

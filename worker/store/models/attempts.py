@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, text
+from sqlalchemy import Index, PrimaryKeyConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.store.models.base import BY_MONTH, Base, SmallInt
@@ -21,15 +21,16 @@ class Attempt(Base):
 
     __tablename__ = "attempts"
     __table_args__ = (
+        # explain and settling read a message's attempts.
+        PrimaryKeyConstraint("business_on", "message_id", "id"),
         # Settling looks for what a provider has and can still be told to drop.
         Index("attempts_leaving", "leaves_at", postgresql_where=text("leaves_at IS NOT NULL")),
         BY_MONTH,
     )
 
     business_on: Mapped[date] = mapped_column(primary_key=True)
-    # explain and settling read a message's attempts.
-    message_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
+    message_id: Mapped[UUID] = mapped_column(primary_key=True)
     n: Mapped[SmallInt]
     token: Mapped[UUID]
     worker: Mapped[str]

@@ -172,12 +172,15 @@ class MessageContent(Base):
     """
 
     __tablename__ = "message_contents"
-    __table_args__ = (BY_MONTH,)
+    __table_args__ = (
+        # The inbox and explain read a message's text.
+        PrimaryKeyConstraint("business_on", "message_id", "attempt_id"),
+        BY_MONTH,
+    )
 
     business_on: Mapped[date] = mapped_column(primary_key=True)
-    # The inbox and explain read a message's text.
-    message_id: Mapped[UUID] = mapped_column(primary_key=True)
     attempt_id: Mapped[UUID] = mapped_column(primary_key=True)
+    message_id: Mapped[UUID] = mapped_column(primary_key=True)
     address: Mapped[str | None]
     subject: Mapped[str | None]
     text: Mapped[str | None]

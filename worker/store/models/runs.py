@@ -81,8 +81,9 @@ class RunShard(Base):
     covered: Mapped[int | None]
     excluded: Mapped[int | None]
     messages: Mapped[int | None]
-    at_most: Mapped[int | None]
     finished_at: Mapped[datetime | None]
+    # The most messages that it can become, as its run is judged by while it is still to do.
+    at_most: Mapped[int | None]
 
 
 class RunExclusion(Base):

@@ -53,7 +53,7 @@ def test_commits_whose_answers_are_lost_at_each_step_in_turn_double_nothing(
 STEPS = {
     rb"WITH clock AS MATERIALIZED.*attempted AS": "outcome = 'never_started'",
     rb"UPDATE attempts a SET started_at": "started_at IS NOT NULL AND outcome = 'handed_back'",
-    rb"UPDATE attempts a SET finished_at = clock_timestamp\(\), outcome = l": "outcome = 'accepted'",
+    rb"UPDATE attempts a SET finished_at = coalesce": "outcome = 'accepted'",
 }
 """Claim, note before the request, outcome; and what shows of each that it was committed."""
 

@@ -110,7 +110,7 @@ def _around(module: ModuleType, name: str) -> None:
     def around(*args: Any, **kwargs: Any) -> Any:
         hit(f"{name}.before")
         result = real(*args, **kwargs)
-        if result:
+        if result is None or result:  # None: it does not say whether it did anything
             hit(f"{name}.after")
         return result
 

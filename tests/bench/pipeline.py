@@ -39,7 +39,7 @@ OPEN = "SELECT count(*) FROM messages WHERE state IN ('planned', 'scheduled', 's
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--messages", type=int, default=40_000, help="of one run")
+    options.add_argument("--messages", type=int, default=100_000, help="of one run")
     options.add_argument("--obvious", type=int, default=2_000, help="of one run of the obvious way")
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--out", type=Path, default=Path("build/bench.json"))

@@ -5,6 +5,7 @@ what `pipeline.py` measures: a worker also waits, wakes up and looks for work.
 """
 
 import argparse
+import gc
 import os
 import tempfile
 import time
@@ -35,6 +36,7 @@ def main() -> None:
         os.environ.update(stage.environment)
         ground.fill(stage.engine, chosen.messages)
         runtime = wiring.runtime("bench")
+        gc.freeze()  # as in a worker's processes
         runs = [_one_run(stage, runtime) for _ in range(chosen.runs)]
         ground.fill(stage.engine, chosen.large)
         trips = _round_trips(stage, runtime)

@@ -65,7 +65,7 @@ def compose(
         subject=rendered.subject,
         text=rendered.text,
         html=rendered.html,
-        extra=json.dumps(outgoing.extra, ensure_ascii=False),
+        extra=json.dumps(outgoing.extra, ensure_ascii=False) if outgoing.extra else "{}",
         sha256=hashlib.sha256(rendered.text.encode()).hexdigest(),
     )
     return Composed(row, adapter, outgoing, adapter.build(outgoing), content)

@@ -102,7 +102,12 @@ def _sides(figures: dict[str, Any]) -> list[str]:
 def _steps(figures: dict[str, Any]) -> list[str]:
     rows = ["| step | CPU, µs per message (least to most) |", "| --- | ---: |"]
     rows += [f"| {name} | {_spread(value)} |" for name, value in figures["steps_us"].items()]
-    return [*rows, ""]
+    return [
+        *rows,
+        "",
+        f"One process by itself admits {_spread(figures['admitted_per_s'])} messages a second.",
+        "",
+    ]
 
 
 def _planning(figures: dict[str, Any]) -> list[str]:

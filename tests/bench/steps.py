@@ -23,6 +23,8 @@ from worker.pipeline.admit import admit_due
 from worker.pipeline.runtime import Runtime
 from worker.store import outcome
 
+ADMITTED = "admitted in a second"
+
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
@@ -41,19 +43,23 @@ def main() -> None:
         ground.fill(stage.engine, chosen.large)
         trips = _round_trips(stage, runtime)
         runtime.close()
-    names = [name for name in runs[0] if name != "send"]
-    steps = {name: ground.spread([run[name] for run in runs]) for name in names}
-    ground.keep(chosen.out, {"steps_us": steps, "round_trips_per_1000": trips})
+    spreads = {name: ground.spread([run[name] for run in runs]) for name in runs[0] if name != "send"}
+    admitted = spreads.pop(ADMITTED)
+    ground.keep(chosen.out, {"steps_us": spreads, "admitted_per_s": admitted, "round_trips_per_1000": trips})
 
 
 def _one_run(stage: ground.Ground, runtime: Runtime) -> dict[str, float]:
-    """Microseconds of CPU for each message: of this process by step, and of the database."""
+    """Microseconds of CPU for each message: of this process by step, and of the database. And how many one
+    process admits in a second.
+    """
     spent: Counter[str] = Counter()
     ground.empty(stage.engine)
     database = ground.cpu_s([stage.postmaster])
     planned = _timed(spent, "plan", lambda: ground.plan_day(stage))
     in_plan, database = ground.cpu_s([stage.postmaster]) - database, ground.cpu_s([stage.postmaster])
+    began = time.perf_counter()
     _timed(spent, "admit", lambda: _all(lambda: admit_due(runtime).decided))
+    admitted = planned / (time.perf_counter() - began)
     in_admit, database = ground.cpu_s([stage.postmaster]) - database, ground.cpu_s([stage.postmaster])
     restore = [
         _watch(spent, send.store, "claim"),
@@ -68,7 +74,7 @@ def _one_run(stage: ground.Ground, runtime: Runtime) -> dict[str, float]:
     spent["post"] = spent["send"] - sum(spent[name] for name in inside)
     spent["database: plan"], spent["database: admit"] = in_plan, in_admit
     spent["database: send"] = ground.cpu_s([stage.postmaster]) - database
-    return {name: spent[name] / planned * 1e6 for name in spent}
+    return {name: spent[name] / planned * 1e6 for name in spent} | {ADMITTED: admitted}
 
 
 def _round_trips(stage: ground.Ground, runtime: Runtime) -> float:

@@ -24,7 +24,7 @@ BUDGETS: dict[str, tuple[str, str, float]] = {
     "pipeline_vs_obvious": ("messages per second against the obvious way", "≥", 12.0),
     "round_trips_per_1000": ("requests to the database for each 1,000 messages", "≤", 20.0),
     "first_message_vs_run": ("time to the first message against the whole run", "≤", 0.1),
-    "memory_growth": ("memory of a process at the end against after 10,000 messages for each process", "≤", 1.1),
+    "memory_growth": ("memory of a process at the end against after 10,000 messages each", "≤", 1.1),
     "receipts_vs_sent": ("receipts per second, alone, against messages sent per second", "≥", 0.25),
     "two_hosts_vs_one": ("a run with two worker hosts, times as fast as with one", "≥", 1.5),
 }
